@@ -1,0 +1,353 @@
+"""From a scheduled cell to statements; what the Python backends share."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Sequence
+from os.path import basename
+from typing import Protocol
+
+from cellc.backends import pyast
+from cellc.backends.naming import Identifiers
+from cellc.backends.pyast import Item, Line, quote
+from cellc.backends.spelling import Speller, dimension
+from cellc.ir import NOWHERE, AtConstruction, AtOnce, Cell, Dim, Loop, Node, Once, Region, Schedule
+from cellc.ir.types import Shape, positions, shape_text
+from cellc.ops import TABLE
+
+
+class Backend(Protocol):
+    """Turns a scheduled cell into the text of one file."""
+
+    name: str
+    suffix: str
+
+    def emit(self, schedule: Schedule, source: Cell) -> str: ...
+
+
+class Emitter:
+    """Writes the statements of a schedule's regions.
+
+    A backend refines how parameters are reached, how numbers enter calls, and what
+    surrounds the regions. ``steps_used`` collects the values of other regions that the
+    loop being written reads step by step.
+    """
+
+    reserved: tuple[str, ...] = ()
+
+    def __init__(self, schedule: Schedule, speller: Speller) -> None:
+        self.schedule, self.cell, self.speller = schedule, schedule.cell, speller
+        self.ids = Identifiers(self.cell, [*self.reserved, *self.cell.dims])
+        self.region_of: dict[str, Region] = {
+            name: region for region in schedule.regions for name in region.values
+        }
+        self.region: Region | None = None
+        self.steps_used: dict[str, str] = {}
+        self.helpers: dict[str, str] = {}
+        self._numbers: dict[str, ast.expr | None] = {}
+
+    # what a backend refines
+
+    def param(self, name: str) -> ast.expr:
+        """The expression that reaches a parameter."""
+        raise NotImplementedError
+
+    def call_argument(self, name: str, value: ast.expr) -> ast.expr:
+        """A Python number as the argument of an array function."""
+        return value
+
+    def spread(self, name: str, value: ast.expr) -> ast.expr:
+        """A value without batch, repeated for every row of the region."""
+        raise NotImplementedError
+
+    def shift(self, name: str) -> list[Item]:
+        """The statements for a state of no loop: its sequence and its last value."""
+        raise NotImplementedError
+
+    # statements
+
+    def statements(self, region: Region) -> list[Item]:
+        """The statements that compute a region's values, in order."""
+        self.region = region
+        items: list[Item] = []
+        for name in region.values:
+            if not self.is_silent(name):
+                items += self.statement(name)
+            elif self.is_shift(name):
+                items += self.shift(name)
+        return items
+
+    def statement(self, name: str) -> list[Item]:
+        """The statement that computes one value, with where it comes from."""
+        value = self.spelled(name)
+        return [Line(pyast.assign(self.ids[name], value), self.comment(name))]
+
+    def is_silent(self, name: str) -> bool:
+        """Whether a value needs no statement: a leaf, a number, or part of its user."""
+        node = self.cell.nodes[name]
+        return node.op.leaf or self.number(name) is not None or self.is_inline(name)
+
+    def is_inline(self, name: str) -> bool:
+        """Whether a value is written inside the expression of its only user."""
+        if not name.isdigit() or self.cell.uses[name] != 1:
+            return False
+        users = list(self.cell.graph.successors(name))
+        if len(users) != 1 or self.region_of.get(users[0]) is not self.region_of.get(name):
+            return False
+        user = self.cell.nodes[users[0]]
+        if self.number(users[0]) is not None:
+            return False
+        template = self.template(user)
+        placeholder = TABLE[user.op.name].operand_names(len(user.args))[user.args.index(name)]
+        return sum(getattr(p, "id", "") == placeholder for p in ast.walk(template)) == 1
+
+    def template(self, node: Node) -> ast.expr:
+        types = [self.cell.nodes[argument].type for argument in node.args]
+        return self.speller.spelling(node, types)
+
+    def spelled(self, name: str) -> ast.expr:
+        """The expression that computes a value."""
+        node = self.cell.nodes[name]
+        template = self.template(node)
+        self._help(node)
+        bindings: dict[str, pyast.Binding] = {}
+        in_call = _call_arguments(template)
+        names = TABLE[node.op.name].operand_names(len(node.args))
+        for placeholder, argument in zip(names, node.args, strict=True):
+            value = self.operand(argument, node)
+            if placeholder in in_call and self.number(argument) is not None:
+                value = self.call_argument(argument, value)
+            bindings[placeholder] = value
+        for key, attribute in node.attrs:
+            bindings[key] = self.attribute(attribute)
+        return _tidy(quote(ast.unparse(template), **bindings), node, self.cell)
+
+    def operand(self, name: str, user: Node) -> ast.expr:
+        """A value as an operand, with dimensions inserted where the user's shape has more."""
+        value = self.reference(name)
+        node = self.cell.nodes[name]
+        if TABLE[user.op.name].kind == "elementwise":
+            return _aligned(value, node.type.shape, user.type.shape, bool(node.type.extent))
+        if user.op.name == "concat" and node.type.extent < user.type.extent:
+            return self.spread(name, value)
+        return value
+
+    def reference(self, name: str) -> ast.expr:
+        """A value as seen from the region being written."""
+        number = self.number(name)
+        if number is not None:
+            return number
+        node = self.cell.nodes[name]
+        if node.op.name == "param":
+            return self.param(name)
+        if node.op.name == "option":
+            return ast.Attribute(pyast.name("self"), self.ids[name], ast.Load())
+        if self.is_inline(name):
+            return self.spelled(name)
+        home = self.region_of.get(name)
+        if home is not self.region and isinstance(self.region, Loop):
+            if not isinstance(home, Once) and node.type.extent != NOWHERE:
+                return pyast.name(self.steps_used.setdefault(name, f"{self.whole(name)}_t"))
+        if home is not self.region or self.is_shift(name):
+            return pyast.name(self.whole(name))
+        return pyast.name(self.ids[name])
+
+    def is_shift(self, name: str) -> bool:
+        """Whether a value is a state of no loop: the sequence of another, one step later."""
+        home = self.region_of.get(name)
+        return self.cell.nodes[name].op.name == "state" and isinstance(home, AtOnce)
+
+    def whole(self, name: str) -> str:
+        """The identifier of a value over its whole extent, outside the loop it is in."""
+        if self.cell.nodes[name].op.name == "state":
+            return f"{self.ids[name]}_before"
+        in_loop = isinstance(self.region_of.get(name), Loop)
+        return f"{self.ids[name]}_all" if in_loop else self.ids[name]
+
+    def number(self, name: str) -> ast.expr | None:
+        """The expression of a value that is a Python number, else None."""
+        if name not in self._numbers:
+            self._numbers[name] = self._number(name)
+        return self._numbers[name]
+
+    def _number(self, name: str) -> ast.expr | None:
+        node = self.cell.nodes[name]
+        if node.op.name == "const":
+            return pyast.literal(node.attr("value"))  # type: ignore[arg-type]
+        if node.op.name == "size":
+            dim = node.attr("dim")
+            assert isinstance(dim, Dim)
+            return dimension(dim)
+        operands = [self.number(argument) for argument in node.args]
+        if not operands or any(value is None for value in operands):
+            return None
+        template = self.speller.number(node)
+        if template is None:
+            return None
+        names = TABLE[node.op.name].operand_names(len(operands))
+        pairs = {n: value for n, value in zip(names, operands, strict=True) if value is not None}
+        return quote(ast.unparse(template), **pairs)
+
+    def needed_later(self, loop: Loop) -> list[str]:
+        """Values of a loop that are read outside it, over their whole extent."""
+        inside = set(loop.values)
+        outputs = set(self.cell.values("output").values())
+        return [
+            name
+            for name in loop.values
+            if name in outputs or any(u not in inside for u in self.cell.graph.successors(name))
+        ]
+
+    def dimension_lines(self, items: Iterable[Item]) -> list[Item]:
+        """``H = self.hidden_size`` for every dimension that the items use."""
+        used = pyast.names_in(items)
+        return [
+            Line(pyast.assign(dim, quote(f"self.{argument.name}")))
+            for dim, argument in self.cell.dims.items()
+            if dim in used
+        ]
+
+    def size(self, dim: Dim) -> ast.expr:
+        """A dimension through the constructor's arguments: ``self.hidden_size``."""
+        arguments = {d: quote(f"self.{a.name}") for d, a in self.cell.dims.items()}
+        return quote(ast.unparse(dimension(dim)), **arguments)
+
+    def initial_value(self, name: str) -> ast.expr:
+        """An initial value as one expression, whatever regions its parts are in."""
+        number = self.number(name)
+        if number is not None:
+            shared = self.cell.uses[name] > 1 and self.cell.nodes[name].args
+            return pyast.name(self.ids[name]) if shared else number
+        node = self.cell.nodes[name]
+        if node.op.name in ("param", "option"):
+            return self.reference(name)
+        template = self.template(node)
+        self._help(node)
+        names = TABLE[node.op.name].operand_names(len(node.args))
+        in_call = _call_arguments(template)
+        bindings: dict[str, pyast.Binding] = {}
+        for placeholder, argument in zip(names, node.args, strict=True):
+            value = self.initial_value(argument)
+            if placeholder in in_call and self.number(argument) is not None:
+                value = self.call_argument(argument, value)
+            bindings[placeholder] = value
+        bindings |= {key: self.attribute(attribute) for key, attribute in node.attrs}
+        return quote(ast.unparse(template), **bindings)
+
+    def initial_numbers(self) -> list[Item]:
+        """Numbers that several initial values share, as variables."""
+        items: list[Item] = []
+        for region in self.schedule.regions:
+            for name in region.values if isinstance(region, AtConstruction) else ():
+                number = self.number(name)
+                if number is not None and self.cell.uses[name] > 1 and self.cell.nodes[name].args:
+                    items.append(Line(pyast.assign(self.ids[name], number)))
+        return items
+
+    def initial_order(self) -> list[str]:
+        """Parameters, those first whose initial values others need."""
+        order: list[str] = []
+        values = self.cell.values("initial")
+
+        def visit(param: str) -> None:
+            if param in order:
+                return
+            pending, seen = [values[param]], set()
+            while pending:
+                name = pending.pop()
+                seen.add(name)
+                if name in values and name != param:
+                    visit(name)
+                pending.extend(a for a in self.cell.nodes[name].args if a not in seen)
+            order.append(param)
+
+        for param in values:
+            visit(param)
+        return order
+
+    def _help(self, node: Node) -> None:
+        helper = self.speller.helper(node)
+        if helper is not None:
+            self.helpers[node.op.name] = helper
+
+    def attribute(self, attribute: object) -> ast.expr:
+        """The expression of a node's attribute, or of a shape."""
+        if isinstance(attribute, Dim):
+            return dimension(attribute)
+        if isinstance(attribute, tuple):
+            return ast.Tuple([dimension(dim) for dim in attribute], ast.Load())
+        return ast.Constant(attribute)  # type: ignore[arg-type]
+
+    # comments
+
+    def comment(self, *names: str) -> str:
+        """Shape, documentation and origin of values, for the end of a line."""
+        shape = shape_text(self.cell.nodes[names[0]].type.shape)
+        notes = [self.cell.comments[name] for name in names if name in self.cell.comments]
+        parts = [shape, ", ".join(notes), self.origin(names)]
+        return "  ".join(part for part in parts if part)
+
+    def origin(self, names: Iterable[str]) -> str:
+        """``lstm.cell:8-10`` for the places that values come from."""
+        lines: dict[str, set[int]] = {}
+        pending = list(names)
+        while pending:
+            name = pending.pop()
+            for span in self.cell.nodes[name].spans:
+                lines.setdefault(basename(span.source.name), set()).add(span.line)
+            pending.extend(a for a in self.cell.nodes[name].args if self.is_inline(a))
+        return ", ".join(f"{file}:{_ranges(found)}" for file, found in sorted(lines.items()))
+
+
+def _ranges(numbers: set[int]) -> str:
+    """``8-10, 12`` for a set of line numbers."""
+    parts: list[list[int]] = []
+    for number in sorted(numbers):
+        if parts and parts[-1][-1] == number - 1:
+            parts[-1][1:] = [number]
+        else:
+            parts.append([number])
+    return ",".join("-".join(map(str, part)) for part in parts)
+
+
+def _call_arguments(template: ast.expr) -> set[str]:
+    """The placeholders that stand as arguments of calls."""
+    found: set[str] = set()
+    for part in ast.walk(template):
+        if isinstance(part, ast.Call):
+            found.update(a.id for a in part.args if isinstance(a, ast.Name))
+            tuples = [a for a in part.args if isinstance(a, ast.Tuple)]
+            found.update(e.id for t in tuples for e in t.elts if isinstance(e, ast.Name))
+    return found
+
+
+def _aligned(value: ast.expr, inner: Shape, outer: Shape, varies: bool) -> ast.expr:
+    """A value with new dimensions where the outer shape has one that it lacks."""
+    if inner == outer or (not inner and not varies):
+        return value
+    kept = positions(inner, outer) or ()
+    index: list[ast.expr] = [ast.Constant(...)]
+    for place in range(len(outer)):
+        index.append(ast.Slice() if place in kept else ast.Constant(None))
+    return ast.Subscript(value, ast.Tuple(index, ast.Load()), ast.Load())
+
+
+def _tidy(value: ast.expr, node: Node, cell: Cell) -> ast.expr:
+    """``a[..., :H]`` rather than ``a[..., 0:H]``, and no end where it is the whole's."""
+    if node.op.name != "slice":
+        return value
+    whole = cell.nodes[node.args[0]].type.shape
+    axis = dict(node.attrs).get("axis", 0)
+    assert isinstance(axis, int)
+    for part in ast.walk(value):
+        if isinstance(part, ast.Slice) and part.lower is not None and part.upper is not None:
+            part.lower = None if node.attr("start") == Dim.of(0) else part.lower
+            part.upper = None if node.attr("stop") == whole[axis] else part.upper
+            break
+    return value
+
+
+def class_name(cell_name: str) -> str:
+    """``gru_reset_after`` as a class: ``GruResetAfter``."""
+    from_ascii: Sequence[str] = [part for part in cell_name.split("_") if part]
+    return "".join(part[0].upper() + part[1:] for part in from_ascii)

@@ -1,0 +1,105 @@
+"""Python identifiers for the values of a cell, telling ones for those the passes made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from keyword import iskeyword
+
+from cellc.ir import NOWHERE, Cell
+from cellc.ops import TABLE
+from cellc.syntax.characters import ascii_name
+
+_LONGEST = 16
+
+
+class Identifiers:
+    """An identifier for every node, all different and none of the reserved ones.
+
+    A named value keeps its name in ASCII. A value that a pass made is named when it is
+    first asked for, after the values it becomes: ``W_fiog`` is the stacked weight of the
+    gates f, i, o and g.
+    """
+
+    def __init__(self, cell: Cell, reserved: Iterable[str]) -> None:
+        self._cell, self._taken = cell, set(reserved)
+        self._owners = _owners(cell)
+        self._found: dict[str, str] = {}
+        for name in cell.nodes:
+            if not name.isdigit():
+                self._found[name] = self._free(ascii_name(name))
+
+    def __getitem__(self, name: str) -> str:
+        if name not in self._found:
+            hint = _hint(self._cell, name, self._owners, self._found)
+            self._found[name] = self._free(hint)
+        return self._found[name]
+
+    def _free(self, identifier: str) -> str:
+        candidate, number = identifier, 1
+        while candidate in self._taken:
+            number += 1
+            candidate = f"{identifier}_{number}"
+        self._taken.add(candidate)
+        return candidate
+
+
+def _owners(cell: Cell) -> dict[str, tuple[str, ...]]:
+    """For every node made by a pass, the named values it becomes, in order."""
+    owners: dict[str, tuple[str, ...]] = {}
+    for name in reversed(cell.nodes):
+        if not name.isdigit():
+            owners[name] = (name,)
+            continue
+        users = sorted(cell.graph.successors(name), key=lambda user: _place(cell, user))
+        merged = dict.fromkeys(owner for user in users for owner in owners[user])
+        owners[name] = tuple(merged)[:8]
+    return owners
+
+
+def _place(cell: Cell, name: str) -> int:
+    """Where a slice begins, so that owners come in the order of the stack."""
+    node = cell.nodes[name]
+    if node.op.name != "slice":
+        return 0
+    coefficients = [int(c) for _, c in getattr(node.attr("start"), "terms", ())]
+    return sum(coefficients)
+
+
+def _joined(names: Iterable[str]) -> str:
+    words = [ascii_name(name) for name in names]
+    text = ("" if all(len(word) == 1 for word in words) else "_").join(words)
+    text = "_".join(words) if iskeyword(text) else text
+    return text if len(text) <= _LONGEST else ""
+
+
+def _hint(
+    cell: Cell, name: str, owners: dict[str, tuple[str, ...]], found: dict[str, str]
+) -> str:
+    node = cell.nodes[name]
+    fallback = f"v{name}"
+    kind = TABLE[node.op.name].kind
+    for user in cell.graph.successors(name):
+        op = TABLE[cell.nodes[user].op.name]
+        if op.kind == "random":
+            return op.parameters[cell.nodes[user].args.index(name)]
+    if kind == "contraction":
+        vector = node.args[1]
+        base = _joined(owners[name])
+        return f"{base}_{ascii_name(vector)}" if base and not vector.isdigit() else base or fallback
+    if node.type.extent == NOWHERE and node.op.name == "concat":
+        return _stacked_name(node.args) or fallback
+    if node.op.name == "slice" and "axis" in dict(node.attrs):
+        products = [cell.nodes[u] for u in cell.graph.successors(name)]
+        vectors = {p.args[1] for p in products if TABLE[p.op.name].kind == "contraction"}
+        base = found.get(node.args[0], "")
+        if base and len(vectors) == 1 and not (vector := next(iter(vectors))).isdigit():
+            return f"{base}_{ascii_name(vector)}"
+    return _joined(owners[name]) or fallback
+
+
+def _stacked_name(args: tuple[str, ...]) -> str:
+    """``W_fi`` for the stack of ``W_f`` and ``W_i``."""
+    parts = [argument.partition("_") for argument in args]
+    stems = {stem for stem, _, _ in parts}
+    subscripts = _joined(rest for _, _, rest in parts)
+    return f"{ascii_name(stems.pop())}_{subscripts}" if len(stems) == 1 and subscripts else ""

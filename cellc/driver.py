@@ -1,0 +1,65 @@
+"""From text to a class: the whole way, one step a line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cellc.backends import backend
+from cellc.backends.base import class_name
+from cellc.diagnostics import fail
+from cellc.frontend.library import read_cells, read_file, spec_path
+from cellc.ir import Cell, Schedule
+from cellc.loading import class_from
+from cellc.passes.pipelines import optimise
+from cellc.passes.schedule import Scheduler
+from cellc.syntax.characters import read_source
+from cellc.views.diagram import Drawing, diagram
+
+
+def load(name: str | Path) -> Cell:
+    """A shipped cell by its name, or the cell of a file by its path.
+
+    Of a file with several cells it is the one named like the file, else the last.
+    Raises CellcError.
+    """
+    path = Path(name)
+    if path.suffix != ".cell" and not path.exists():
+        path = spec_path(str(name))
+    cells = read_file(path)
+    return cells.get(path.stem, list(cells.values())[-1])
+
+
+def parse(text: str, name: str | None = None) -> Cell:
+    """The cell that a text defines: the one of this name, else the last.
+
+    Raises CellcError.
+    """
+    cells = read_cells(read_source("text", text))
+    if name is not None and name not in cells:
+        fail("unknown-cell", f"the text defines no cell `{name}`")
+    return cells[name] if name is not None else list(cells.values())[-1]
+
+
+def schedule(cell: Cell, level: str = "O2") -> Schedule:
+    """The cell optimised at a level, with what is computed when."""
+    return Scheduler().run(optimise(cell, level))
+
+
+def emit(cell: Cell, target: str = "torch", level: str = "O2") -> str:
+    """The source text of a file that runs the cell and needs no cellc.
+
+    ``target`` is ``torch`` or ``numpy``, ``level`` the optimisation: O0, O1 or O2.
+    Raises CellcError.
+    """
+    return backend(target).emit(schedule(cell, level), cell)
+
+
+def compile(cell: Cell, target: str = "torch", level: str = "O2") -> type[Any]:
+    """The class that the emitted file defines, ready to use. Raises CellcError."""
+    return class_from(emit(cell, target, level), class_name(cell.name))
+
+
+def draw(cell: Cell) -> Drawing:
+    """The gate diagram of a cell; it displays itself in a notebook."""
+    return diagram(cell)

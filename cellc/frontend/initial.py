@@ -1,0 +1,131 @@
+"""Initial values: what parameters are drawn from and states start with."""
+
+from __future__ import annotations
+
+from cellc.diagnostics import CellcError, Collector, Diagnostic, Span, fail
+from cellc.frontend.expressions import Lowering
+from cellc.ir import NOWHERE, Dim, Result, Type, TypeMismatch
+from cellc.ir.dimension import product
+from cellc.ir.types import Shape
+from cellc.ops import find
+from cellc.syntax import tree
+
+_FILLS = {"ones": 1.0, "zeros": 0.0}
+
+
+def lower_initial_values(lowering: Lowering, found: Collector) -> list[Result]:
+    """Results ``initial`` for every parameter and ``start`` for states that state one.
+
+    A parameter without an initial value is drawn uniformly from ±1/√H, as torch's
+    recurrent layers are, where H is the number of units of the first state.
+    """
+    results: list[Result] = []
+    bound: tuple[str, str] | None = None
+    model, nodes = lowering.model, lowering.builder.nodes
+    for name in [name for name, node in nodes.items() if node.op.name == "param"]:
+        declaration = model.declarations.get(name)
+        try:
+            if declaration is not None and declaration.initial is not None:
+                value = _Initial(lowering, name).lower(declaration.initial)
+            else:
+                bound = bound or _default_bound(lowering, model.span)
+                shape = nodes[name].type.shape
+                value = lowering.builder.add("uniform", bound, model.span, **_draw(name, shape))
+            results.append(Result("initial", name, value))
+        except CellcError as error:
+            found.extend(error)
+    for state in model.of_kind("state"):
+        try:
+            if state.initial is not None:
+                results.append(Result("start", state.name, _start(lowering, state)))
+        except CellcError as error:
+            found.extend(error)
+    return results
+
+
+def _start(lowering: Lowering, state: tree.Declaration) -> str:
+    """The node of a state's initial value, which may be learnt."""
+    assert state.initial is not None
+    nodes = lowering.builder.nodes
+    shape = nodes[state.name].type.shape
+    value = lowering.lower(state.initial, shape)
+    if nodes[value].type.extent:
+        fail(
+            "bad-initial-value",
+            f"the initial value of `{state.name}` depends on the sequence",
+            state.initial.span,
+            hints=("it may use parameters, options and numbers",),
+        )
+    if nodes[value].type.shape not in ((), shape):
+        fail(
+            "bad-initial-value",
+            f"the initial value of `{state.name}` has not the shape of the state",
+            state.initial.span,
+        )
+    return value
+
+
+def _default_bound(lowering: Lowering, span: Span) -> tuple[str, str]:
+    """The nodes of -1/√H and 1/√H."""
+    builder = lowering.builder
+    states = [node for node in builder.nodes.values() if node.op.name == "state"]
+    units = product(states[0].type.shape) if states else Dim.of("H")
+    size = builder.number("size", Type((), NOWHERE), span, dim=units)
+    one = builder.number("const", Type((), NOWHERE), span, value=1.0)
+    bound = builder.add("divide", [one, builder.add("sqrt", [size], span)], span)
+    return builder.add("negate", [bound], span), bound
+
+
+def _draw(name: str, shape: Shape) -> dict[str, str | Shape]:
+    return {"label": name, "shape": shape}
+
+
+class _Initial:
+    """Lowers the initial value of one parameter."""
+
+    def __init__(self, lowering: Lowering, parameter: str) -> None:
+        self.lowering, self.parameter = lowering, parameter
+        self.shape = lowering.builder.nodes[parameter].type.shape
+        self.draws = 0
+
+    def lower(self, expression: tree.Expression) -> str:
+        """The node of the value; its shape is contained in the parameter's."""
+        value = self._lower(expression)
+        node = self.lowering.builder.nodes[value]
+        if node.type.extent or (node.type.shape and node.type.shape != self.shape):
+            fail(
+                "bad-initial-value",
+                f"the initial value of `{self.parameter}` does not fit its shape",
+                expression.span,
+            )
+        return value
+
+    def _lower(self, expression: tree.Expression) -> str:
+        if not isinstance(expression, tree.Call):
+            return self.lowering.lower(expression)
+        builder = self.lowering.builder
+        if expression.function in _FILLS and not expression.args:
+            return builder.number(
+                "const", Type((), NOWHERE), expression.span, value=_FILLS[expression.function]
+            )
+        op = find(expression.function)
+        if op is None or expression.function in self.lowering.model.functions:
+            return self.lowering.lower(expression)
+        args = [self._lower(argument) for argument in expression.args]
+        if not op.accepts(len(args)):
+            fail(
+                "wrong-argument-count",
+                f"`{expression.function}` takes {len(op.parameters)} values, not {len(args)}",
+                expression.span,
+            )
+        attrs: dict[str, str | Shape] = {}
+        if op.kind == "random":
+            self.draws += 1
+            suffix = "" if self.draws == 1 else f" {self.draws}"
+            attrs = _draw(self.parameter + suffix, self.shape)
+        try:
+            return builder.add(op.name, args, expression.span, **attrs)
+        except TypeMismatch as mismatch:
+            raise CellcError(
+                Diagnostic("bad-initial-value", mismatch.message, expression.span)
+            ) from None

@@ -1,0 +1,166 @@
+"""A model to a cell: every equation becomes typed nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cellc.diagnostics import CellcError, Collector, Diagnostic, Related, Span, fail
+from cellc.frontend.builder import Builder
+from cellc.frontend.expressions import Lowering
+from cellc.frontend.initial import lower_initial_values
+from cellc.frontend.model import Model
+from cellc.frontend.order import equation_order
+from cellc.frontend.shapes import dimension_argument, shape_of
+from cellc.ir import EVERYWHERE, NOWHERE, Cell, Dim, Result, Type
+from cellc.ir.types import Shape, shape_text
+from cellc.syntax import tree
+from cellc.syntax.characters import ascii_name
+
+KNOWN_MODIFIERS = ("shared",)
+
+
+def lower(model: Model) -> Cell:
+    """The cell of a model.
+
+    Raises CellcError with every error of names, shapes and parameters.
+    """
+    found = Collector()
+    _check_ends(model, found)
+    order = equation_order(model, found)
+    builder = Builder()
+    lowering = Lowering(model, builder, _agreed_shape(model, found))
+    for name, type_ in _declared_types(model, found):
+        lowering.declare(name, type_)
+    for target in order:
+        try:
+            lowering.define(model.equations[target])
+        except CellcError as error:
+            lowering.poisoned.add(target)
+            found.extend(error)
+    found.raise_if_any()
+    results = _results(model, lowering)
+    results += lower_initial_values(lowering, found)
+    found.raise_if_any()
+    _check_spellings(model, builder, found)
+    found.raise_if_any()
+    return _assemble(model, builder, results)
+
+
+def _check_ends(model: Model, found: Collector) -> None:
+    if not model.outputs:
+        found.add(
+            Diagnostic(
+                "missing-output",
+                f"the cell `{model.name}` has no output",
+                model.span,
+                hints=("say what a step emits, such as `output h'`",),
+            )
+        )
+    if not model.of_kind("input"):
+        found.add(
+            Diagnostic(
+                "missing-input",
+                f"the cell `{model.name}` has no input",
+                model.span,
+                hints=("declare one, such as `input x[I]`",),
+            )
+        )
+    for declaration in model.of_kind("param"):
+        for modifier in declaration.modifiers:
+            if modifier.name not in KNOWN_MODIFIERS:
+                found.add(
+                    Diagnostic(
+                        "unknown-modifier",
+                        f"a parameter cannot be `{modifier.name}`",
+                        modifier.span,
+                        hints=(f"known: {', '.join(KNOWN_MODIFIERS)}",),
+                    )
+                )
+
+
+def _declared_types(model: Model, found: Collector) -> Iterator[tuple[str, Type]]:
+    """The types of inputs, states, options and params with a stated shape."""
+    for declaration in model.declarations.values():
+        try:
+            if declaration.kind == "param" and declaration.shape is None:
+                continue
+            shape = shape_of(declaration.shape or (), model)
+            varies = declaration.kind in ("input", "state")
+            yield declaration.name, Type(shape, EVERYWHERE if varies else NOWHERE)
+        except CellcError as error:
+            found.extend(error)
+
+
+def _agreed_shape(model: Model, found: Collector) -> Shape | None:
+    """The shape that all states share, or None."""
+    shapes = set()
+    for state in model.of_kind("state"):
+        try:
+            shapes.add(shape_of(state.shape or (), model))
+        except CellcError:
+            return None
+    return shapes.pop() if len(shapes) == 1 else None
+
+
+def _results(model: Model, lowering: Lowering) -> list[Result]:
+    results = []
+    for state in model.of_kind("state"):
+        value = lowering.values[f"{state.name}'"]
+        have = lowering.builder.nodes[value].type.shape
+        want = lowering.builder.nodes[state.name].type.shape
+        if have != want:
+            fail(
+                "shape-clash",
+                f"`{state.name}'` has the shape {shape_text(have)}, its state {shape_text(want)}",
+                model.equations[f"{state.name}'"].span,
+                f"this is {shape_text(have)}",
+                related=(Related(state.span, f"the state is {shape_text(want)}"),),
+            )
+        results.append(Result("next", state.name, value))
+    results += [Result("next", s, value) for s, value in lowering.delayed_values()]
+    for number, expression in enumerate(model.outputs):
+        name = expression.name if isinstance(expression, tree.Name) else f"output{number + 1}"
+        results.append(Result("output", name, lowering.lower(expression)))
+    return results
+
+
+def _check_spellings(model: Model, builder: Builder, found: Collector) -> None:
+    """Report names that are spelled alike in ASCII, which emitted code uses."""
+    spelled: dict[str, str] = {}
+    for name in builder.nodes:
+        other = spelled.setdefault(ascii_name(name), name)
+        if other != name:
+            place = _span_of(model, name) or _span_of(model, other)
+            found.add(
+                Diagnostic(
+                    "name-collision",
+                    f"`{other}` and `{name}` are both spelled `{ascii_name(name)}` in emitted code",
+                    place,
+                    hints=("rename one of them",),
+                )
+            )
+
+
+def _span_of(model: Model, name: str) -> Span | None:
+    item = model.equations.get(name) or model.declarations.get(name) or model.implied.get(name)
+    return None if item is None else item.span
+
+
+def _assemble(model: Model, builder: Builder, results: list[Result]) -> Cell:
+    comments = {
+        item.target: item.comment for item in model.equations.values() if item.comment
+    }
+    comments |= {d.name: d.comment for d in model.declarations.values() if d.comment}
+    names: list[str] = []
+    for node in builder.nodes.values():
+        dims = [*node.type.shape, *(v for _, v in node.attrs if isinstance(v, Dim))]
+        names += [name for dim in dims for name in sorted(dim.names)]
+    return Cell(
+        model.name,
+        builder.nodes,
+        tuple(results),
+        {name: dimension_argument(name, model) for name in dict.fromkeys(names)},
+        model.description,
+        model.citations,
+        {name: text for name, text in comments.items() if name in builder.nodes},
+    )

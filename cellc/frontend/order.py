@@ -1,0 +1,163 @@
+"""In which order equations are lowered, which of them are needed, and cycles."""
+
+from __future__ import annotations
+
+import networkx as nx
+
+from cellc.diagnostics import Collector, Diagnostic, Related
+from cellc.frontend.model import Model
+from cellc.syntax import tree
+
+
+def equation_order(model: Model, found: Collector) -> list[str]:
+    """The targets that outputs and states need, operands before users.
+
+    Reports cycles, states without an update, and definitions of the cell's own text
+    that nothing uses.
+    """
+    graph = _dependencies(model)
+    needed = _needed(model, graph)
+    _check_states(model, found)
+    _check_used(model, graph, needed, found)
+    targets = graph.subgraph(needed & model.equations.keys())
+    rank = {target: place for place, target in enumerate(model.equations)}
+    try:
+        return list(nx.lexicographical_topological_sort(targets, key=rank.__getitem__))
+    except nx.NetworkXUnfeasible:
+        _report_cycle(model, targets, found)
+        return []
+
+
+def reads(expression: tree.Expression, model: Model) -> list[str]:
+    """The names whose value of this step an expression needs.
+
+    The value under `prev` of a name whose shape is known belongs to an earlier step.
+    """
+    names: list[str] = []
+    pending = [expression]
+    while pending:
+        part = pending.pop()
+        if isinstance(part, tree.Name):
+            names.append(part.name)
+        elif isinstance(part, tree.Call):
+            if part.function in model.functions:
+                names.append(part.function)
+            if not (part.function == "prev" and has_stated_shape(part.args[0], model)):
+                pending.extend(reversed(part.args))
+    return names
+
+
+def has_stated_shape(expression: tree.Expression, model: Model) -> bool:
+    """Whether the shape of a name is known before its equation is lowered."""
+    if not isinstance(expression, tree.Name):
+        return False
+    name = expression.name
+    equation = model.equations.get(name)
+    return name in model.declarations or name.endswith("'") or (
+        equation is not None and equation.shape is not None
+    )
+
+
+def _dependencies(model: Model) -> nx.DiGraph[str]:
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    graph.add_nodes_from(model.equations)
+    for target, equation in model.equations.items():
+        graph.add_edges_from((name, target) for name in reads(equation.value, model))
+    for name, function in model.functions.items():
+        called = [n for n in reads(function.body, model) if n not in function.parameters]
+        graph.add_edges_from((inner, name) for inner in called)
+    return graph
+
+
+def _needed(model: Model, graph: nx.DiGraph[str]) -> set[str]:
+    """Everything that outputs, state updates and initial values reach."""
+    ends = [name for value in model.outputs for name in _all_names(value)]
+    ends += [f"{state.name}'" for state in model.of_kind("state")]
+    needed: set[str] = set()
+    pending = list(ends)
+    while pending:
+        name = pending.pop()
+        if name in needed:
+            continue
+        needed.add(name)
+        if name in graph:
+            pending.extend(graph.predecessors(name))
+        if name in model.equations:
+            pending.extend(_all_names(model.equations[name].value))
+        if name.rstrip("'") in model.declarations:
+            pending.append(name.rstrip("'"))
+            initial = model.declarations[name.rstrip("'")].initial
+            pending.extend(_all_names(initial) if initial is not None else [])
+    return needed
+
+
+def _all_names(expression: tree.Expression) -> list[str]:
+    parts = list(tree.walk(expression))
+    names = [part.name for part in parts if isinstance(part, tree.Name)]
+    return names + [part.function for part in parts if isinstance(part, tree.Call)]
+
+
+def _check_states(model: Model, found: Collector) -> None:
+    states = {state.name: state for state in model.of_kind("state")}
+    for name, state in states.items():
+        if f"{name}'" not in model.equations:
+            found.add(
+                Diagnostic(
+                    "missing-update",
+                    f"the state `{name}` is never updated",
+                    state.span,
+                    "this state",
+                    hints=(f"define the value that the step ends with: `{name}' = …`",),
+                )
+            )
+    for target, equation in model.equations.items():
+        if target.endswith("'") and target[:-1] not in states:
+            found.add(
+                Diagnostic(
+                    "update-without-state",
+                    f"`{target}` is defined, but `{target[:-1]}` is no state",
+                    equation.span,
+                    hints=(f"declare it: `state {target[:-1]}[H]`",),
+                )
+            )
+
+
+def _check_used(
+    model: Model, graph: nx.DiGraph[str], needed: set[str], found: Collector
+) -> None:
+    items: dict[str, tree.Declaration | tree.Function | tree.Equation] = {
+        **model.declarations,
+        **model.functions,
+        **model.equations,
+    }
+    for name, item in items.items():
+        if name in model.own and name not in needed and not name.endswith("'"):
+            found.add(
+                Diagnostic(
+                    "unused-definition",
+                    f"nothing uses `{name}`",
+                    item.span,
+                    "neither an output nor a state depends on it",
+                    hints=("a misspelt name would leave it so; else remove it",),
+                )
+            )
+
+
+def _report_cycle(model: Model, targets: nx.DiGraph[str], found: Collector) -> None:
+    cycle = [edge[0] for edge in nx.find_cycle(targets)]
+    first = min(range(len(cycle)), key=lambda i: model.equations[cycle[i]].span.start)
+    cycle = cycle[first:] + cycle[:first]
+    equations = [model.equations[target] for target in cycle]
+    found.add(
+        Diagnostic(
+            "cycle",
+            f"values of one step depend on each other: {' → '.join([*cycle, cycle[0]])}",
+            equations[0].span,
+            f"`{cycle[0]}` is read by `{cycle[1 % len(cycle)]}`",
+            related=tuple(
+                Related(e.span, f"`{e.target}` is read by `{cycle[(i + 2) % len(cycle)]}`")
+                for i, e in enumerate(equations[1:4])
+            ),
+            hints=("a value of the step before is a state without a prime, or `prev(v)`",),
+        )
+    )

@@ -1,0 +1,59 @@
+"""Shapes as written, to dimensions."""
+
+from __future__ import annotations
+
+from cellc.diagnostics import fail
+from cellc.frontend.model import USUAL_DIMENSIONS, Model
+from cellc.frontend.suggest import did_you_mean
+from cellc.ir import Argument, Dim
+from cellc.ir.types import Shape
+from cellc.syntax import tree
+
+
+def shape_of(written: tuple[tree.Expression, ...], model: Model) -> Shape:
+    """The shape that a bracket after a name states; raises CellcError."""
+    return tuple(dimension_of(part, model) for part in written)
+
+
+def dimension_of(expression: tree.Expression, model: Model) -> Dim:
+    """The dimension that an expression states; raises CellcError."""
+    match expression:
+        case tree.Number(value=value) if value == int(value) and value >= 0:
+            return Dim.of(int(value))
+        case tree.Name(name=name) if name in model.dims or name in USUAL_DIMENSIONS:
+            return Dim.of(name)
+        case tree.Name(name=name):
+            hints = did_you_mean(name, [*model.dims, *USUAL_DIMENSIONS])
+            hint = f"declare it with the constructor's argument: `dim {name} size_of_{name}`"
+            fail(
+                "unknown-dimension",
+                f"the dimension `{name}` is declared nowhere",
+                expression.span,
+                hints=(*hints, hint),
+            )
+        case tree.Call(function=function, args=(left, right)) if function in _ARITHMETIC:
+            a, b = dimension_of(left, model), dimension_of(right, model)
+            try:
+                return _ARITHMETIC[function](a, b)
+            except (ValueError, ZeroDivisionError) as error:
+                fail("not-a-dimension", str(error), expression.span)
+    fail(
+        "not-a-dimension",
+        "a shape holds names and whole numbers joined by + - * /",
+        expression.span,
+    )
+
+
+def dimension_argument(name: str, model: Model) -> Argument:
+    """The constructor argument that sets a dimension."""
+    if name in model.dims:
+        return Argument(model.dims[name].argument, model.dims[name].default)
+    return Argument(USUAL_DIMENSIONS[name])
+
+
+_ARITHMETIC = {
+    "add": lambda a, b: a + b,
+    "subtract": lambda a, b: a - b,
+    "multiply": lambda a, b: a * b,
+    "divide": lambda a, b: a / b,
+}

@@ -1,0 +1,41 @@
+"""The intermediate representation: pure data that knows no op by name."""
+
+from cellc.ir.cell import Cell
+from cellc.ir.dimension import Dim
+from cellc.ir.node import Argument, Attribute, Attributes, Node, Operation, Result, Role
+from cellc.ir.schedule import AtConstruction, AtOnce, Loop, Once, Region, Schedule
+from cellc.ir.text import parse_cell, parse_schedule, print_cell, print_node, print_schedule
+from cellc.ir.types import BATCH, EVERYWHERE, NOWHERE, TIME, Extent, Shape, Type, TypeMismatch
+from cellc.ir.verify import verify
+
+__all__ = [
+    "BATCH",
+    "EVERYWHERE",
+    "NOWHERE",
+    "TIME",
+    "Argument",
+    "AtConstruction",
+    "AtOnce",
+    "Attribute",
+    "Attributes",
+    "Cell",
+    "Dim",
+    "Extent",
+    "Loop",
+    "Node",
+    "Once",
+    "Operation",
+    "Region",
+    "Result",
+    "Role",
+    "Schedule",
+    "Shape",
+    "Type",
+    "TypeMismatch",
+    "parse_cell",
+    "parse_schedule",
+    "print_cell",
+    "print_node",
+    "print_schedule",
+    "verify",
+]

@@ -1,0 +1,71 @@
+"""Nodes and results: the pieces a cell is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from cellc.diagnostics import Span
+from cellc.ir.dimension import Dim
+from cellc.ir.types import Type
+
+Attribute = bool | int | float | str | Dim | tuple[Dim, ...]
+Attributes = tuple[tuple[str, Attribute], ...]
+Role = Literal["next", "output", "start", "initial"]
+
+
+class Operation(Protocol):
+    """What the IR needs to know of an op; the records live in :mod:`cellc.ops`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def leaf(self) -> bool: ...
+    @property
+    def commutative(self) -> bool: ...
+    @property
+    def associative(self) -> bool: ...
+    def infer(self, args: Sequence[Type], attrs: Mapping[str, Attribute]) -> Type: ...
+    def accepts(self, count: int) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Node:
+    """One value: an op applied to named operands.
+
+    ``spans`` are the places in specs it comes from; a fused node has several. They are
+    no part of equality.
+    """
+
+    op: Operation
+    args: tuple[str, ...]
+    type: Type
+    attrs: Attributes = ()
+    spans: frozenset[Span] = field(default=frozenset(), compare=False)
+
+    def attr(self, name: str) -> Attribute:
+        """The attribute of this name; raises KeyError where there is none."""
+        return dict(self.attrs)[name]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A value the cell gives away.
+
+    ``next h``: the state's value for the following step. ``output y``: what the step
+    emits. ``start h``: what the state starts with. ``initial W``: what a parameter is
+    initialised with.
+    """
+
+    role: Role
+    name: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Argument:
+    """A constructor argument that sets a dimension: H is ``hidden_size``."""
+
+    name: str
+    default: int | None = None

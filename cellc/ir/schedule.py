@@ -1,0 +1,77 @@
+"""The scheduled form of a cell: what is computed once, at once, and step by step.
+
+A schedule is a straight line of regions. A value of a region may use values of the
+regions before it; inside a loop, the states it carries close the circle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from cellc.ir.cell import Cell
+from cellc.ir.types import NOWHERE, Extent
+
+Recurrence = Literal["dense", "diagonal", "diagonal affine"]
+
+
+@dataclass(frozen=True)
+class Once:
+    """Values without batch and time: computed once per call."""
+
+    values: tuple[str, ...]
+    extent: Extent = NOWHERE
+
+
+@dataclass(frozen=True)
+class AtOnce:
+    """Values computed for the whole of their extent at once."""
+
+    values: tuple[str, ...]
+    extent: Extent
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Values computed step by step along an axis, because they depend on each other.
+
+    ``carries`` are the states that pass from step to step. ``recurrence`` is the form of
+    the Jacobian of their next values by their present ones; ``depth`` is the number of
+    matrix products that one step must do one after the other.
+    """
+
+    values: tuple[str, ...]
+    axis: str
+    carries: tuple[str, ...]
+    recurrence: Recurrence
+    depth: int
+    extent: Extent
+
+
+@dataclass(frozen=True)
+class AtConstruction:
+    """Values that only parameters' initial values need: computed by the constructor."""
+
+    values: tuple[str, ...]
+    extent: Extent = NOWHERE
+
+
+Region = Once | AtOnce | Loop | AtConstruction
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A cell and the regions that its values are computed in, in order."""
+
+    cell: Cell
+    regions: tuple[Region, ...]
+
+    @property
+    def loops(self) -> tuple[Loop, ...]:
+        return tuple(region for region in self.regions if isinstance(region, Loop))
+
+    def values_in_loops(self) -> Iterator[str]:
+        """The names of all values that are computed step by step."""
+        for loop in self.loops:
+            yield from loop.values

@@ -1,0 +1,77 @@
+"""A cell back in the language: its equations as text, from the IR."""
+
+from __future__ import annotations
+
+from cellc.ir import Cell, Dim
+from cellc.ops import TABLE
+from cellc.ops.op import CALL, SUM
+
+
+def equations_of(cell: Cell) -> dict[str, str]:
+    """The right side of each named value, by name, in the language.
+
+    Values without a name are written inside those that use them; a value the passes
+    made, such as a stacked product, appears under its number when it is used twice.
+    """
+    initial = _only_initial(cell)
+    named = [
+        name
+        for name, node in cell.nodes.items()
+        if not node.op.leaf and not _is_inline(cell, name) and name not in initial
+    ]
+    named += [n for n, node in cell.nodes.items() if node.op.name == "const" and not n.isdigit()]
+    return {name: _write(cell, name, 0, top=True) for name in named}
+
+
+def initial_value_of(cell: Cell, param: str) -> str:
+    """What a parameter is initialised with, in the language."""
+    return _write(cell, cell.values("initial")[param], 0, top=True)
+
+
+def _only_initial(cell: Cell) -> set[str]:
+    """Nodes that only initial values need."""
+    needed: set[str] = set()
+    pending = [r.value for r in cell.results if r.role != "initial"]
+    while pending:
+        name = pending.pop()
+        if name not in needed:
+            needed.add(name)
+            pending.extend(cell.nodes[name].args)
+    return set(cell.nodes) - needed
+
+
+def _is_inline(cell: Cell, name: str) -> bool:
+    return name.isdigit() and (cell.uses[name] < 2 or cell.nodes[name].op.name == "concat")
+
+
+def _write(cell: Cell, name: str, outer: int, top: bool = False) -> str:
+    node = cell.nodes[name]
+    if node.op.name == "const" and (top or name.isdigit()):
+        return f"{node.attr('value'):g}"
+    if node.op.name == "size":
+        return str(node.attr("dim"))
+    if node.op.leaf or not (top or name.isdigit() and (_is_inline(cell, name) or not node.args)):
+        return name if not name.isdigit() else f"%{name}"
+    op = TABLE[node.op.name]
+    if op.name == "concat":
+        return f"[{', '.join(_write(cell, a, 0) for a in node.args)}]"
+    if op.name == "slice":
+        start, stop = node.attr("start"), node.attr("stop")
+        assert isinstance(start, Dim) and isinstance(stop, Dim)
+        return f"{_write(cell, node.args[0], CALL)}[{start}:{stop}]"
+    names = op.operand_names(len(node.args))
+    if not op.notation:
+        return f"{_function(op.name)}({', '.join(_write(cell, a, 0) for a in node.args)})"
+    text = op.notation
+    for position, (placeholder, argument) in enumerate(zip(names, node.args, strict=True)):
+        tighter = position > 0 and not op.associative or op.precedence not in (SUM,) and (
+            cell.nodes[argument].op is node.op and not op.associative
+        )
+        text = text.replace(
+            f"${placeholder}", _write(cell, argument, op.precedence + (1 if tighter else 0))
+        )
+    return f"({text})" if op.precedence < outer else text
+
+
+def _function(name: str) -> str:
+    return {"maximum": "max", "minimum": "min"}.get(name, name)

@@ -1,0 +1,63 @@
+"""Ops that look at all elements along the last dimension."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cellc.ir import NOWHERE, Type, TypeMismatch
+from cellc.ops.op import Attrs, Op
+
+
+def _over_last(args: Sequence[Type], attrs: Attrs) -> Type:
+    _needs_a_dimension(args)
+    return Type(args[0].shape, args[0].extent)
+
+
+def _without_last(args: Sequence[Type], attrs: Attrs) -> Type:
+    _needs_a_dimension(args)
+    return Type(args[0].shape[:-1], args[0].extent)
+
+
+def _number(args: Sequence[Type], attrs: Attrs) -> Type:
+    _needs_a_dimension(args)
+    return Type((), NOWHERE)
+
+
+def _needs_a_dimension(args: Sequence[Type]) -> None:
+    if not args[0].shape:
+        raise TypeMismatch("a scalar has no dimension to reduce", (0,))
+
+
+_SOFTMAX = """
+def softmax(a):
+    e = np.exp(a - a.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+"""
+
+_STANDARDIZE = """
+def standardize(a):
+    centred = a - a.mean(axis=-1, keepdims=True)
+    return centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-05)
+"""
+
+OPS = (
+    Op("softmax", "Exponentials along the last dimension that sum to one.", "reduction", ("a",),
+       rule=_over_last, spelling="softmax(a)", spellings={"torch": "torch.softmax(a, -1)"},
+       helpers={"numpy": _SOFTMAX}, derivative=("y*(g - sum(g*y))",), range=(0, 1),
+       latex=r"\operatorname{softmax}($a)", glyph="softmax", flops=7),
+    Op("standardize", "Zero mean and unit variance along the last dimension: "
+       "(a - mean(a))/sqrt(var(a) + 0.00001).", "reduction", ("a",),
+       rule=_over_last, spelling="standardize(a)",
+       spellings={"torch": "F.layer_norm(a, a.shape[-1:])"}, helpers={"numpy": _STANDARDIZE},
+       derivative=("(g - mean(g) - y*mean(g*y))/sqrt(mean((a - mean(a))^2) + 0.00001)",),
+       latex=r"\operatorname{standardize}($a)", glyph="norm", flops=7),
+    Op("sum", "The sum along the last dimension.", "reduction", ("a",), rule=_without_last,
+       spelling="a.sum(-1)", derivative=("g",), linear=(frozenset({0}),),
+       latex=r"\sum $a", glyph="Σ"),
+    Op("mean", "The mean along the last dimension.", "reduction", ("a",), rule=_without_last,
+       spelling="a.mean(-1)", derivative=("g/count(a)",), linear=(frozenset({0}),),
+       latex=r"\operatorname{mean}($a)", glyph="mean"),
+    Op("count", "How many elements lie along the last dimension.", "reduction", ("a",),
+       rule=_number, spelling="a.shape[-1]", derivative=(None,),
+       latex=r"\left|$a\right|", glyph="#", flops=0),
+)  # fmt: skip

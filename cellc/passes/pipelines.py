@@ -1,0 +1,50 @@
+"""Which passes run at which level, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cellc.ir import Cell
+from cellc.passes.algebra import Algebra, Combine
+from cellc.passes.base import Pass, name_of
+from cellc.passes.cse import Cse
+from cellc.passes.dce import Dce
+from cellc.passes.extents import Extents
+from cellc.passes.fold import Fold
+from cellc.passes.fuse_elementwise import FuseElementwise
+from cellc.passes.fuse_matmul import FuseMatmul
+from cellc.passes.hoist import RegroupSums, SplitProducts
+
+PIPELINES: dict[str, tuple[Pass, ...]] = {
+    "O0": (),
+    "O1": (Fold(), Algebra(), Cse(), Dce(), Extents()),
+    "O2": (
+        Fold(),
+        Algebra(),
+        Cse(),
+        Dce(),
+        Extents(),
+        SplitProducts(),
+        RegroupSums(),
+        FuseMatmul(),
+        Cse(),
+        FuseElementwise(),
+        Combine(),
+        Cse(),
+        Dce(),
+    ),
+}
+
+
+def steps(cell: Cell, level: str) -> Iterator[tuple[str, Cell]]:
+    """The name of each pass of a level with the cell it leaves."""
+    for step in PIPELINES[level]:
+        cell = step.run(cell)
+        yield name_of(step), cell
+
+
+def optimise(cell: Cell, level: str) -> Cell:
+    """The cell after all passes of a level: ``O0``, ``O1`` or ``O2``."""
+    for _, cell in steps(cell, level):
+        pass
+    return cell

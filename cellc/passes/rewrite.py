@@ -1,0 +1,170 @@
+"""Applies rules of the form ``before => after``, written in the language, to a fixpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from cellc.ir import Cell, TypeMismatch
+from cellc.ops import find
+from cellc.passes.dce import Dce
+from cellc.passes.edit import Edit, spans_of
+from cellc.syntax import tree
+from cellc.syntax.parse import parse_rule
+
+
+@dataclass(frozen=True)
+class Firing:
+    """A rule that was applied, and the value it was applied to."""
+
+    rule: str
+    value: str
+
+
+Bindings = dict[tree.Expression, str]
+
+
+def rewrite(
+    cell: Cell, rules: Sequence[str], vectors_only: bool = False
+) -> tuple[Cell, list[Firing]]:
+    """The cell rewritten until no rule applies, and the log of what fired where.
+
+    With ``vectors_only`` a rule applies only where every name in it stands for a value
+    of the result's own shape.
+    """
+    log: list[Firing] = []
+    while True:
+        step = _Sweep(cell, rules, vectors_only)
+        changed = Dce().run(step.run())
+        log += step.log
+        if not step.log:
+            return cell, log
+        cell = changed
+
+
+@cache
+def _parsed(rules: tuple[str, ...]) -> dict[str, list[tuple[str, tree.Rule]]]:
+    """Rules by the op at the root of their left side."""
+    table: dict[str, list[tuple[str, tree.Rule]]] = {}
+    for text in rules:
+        rule = parse_rule(text)
+        assert isinstance(rule.before, tree.Call)
+        op = find(rule.before.function)
+        assert op is not None, f"the rule {text!r} names no op"
+        table.setdefault(op.name, []).append((text, rule))
+    return table
+
+
+class _Sweep:
+    """One pass over all nodes, operands first."""
+
+    def __init__(self, cell: Cell, rules: Sequence[str], vectors_only: bool) -> None:
+        self.edit, self.uses = Edit(cell), cell.uses
+        self.rules = _parsed(tuple(rules))
+        self.vectors_only = vectors_only
+        self.log: list[Firing] = []
+
+    def run(self) -> Cell:
+        for name in self.edit.cell.nodes:
+            self.edit.keep(name)
+            for text, rule in self.rules.get(self.edit.nodes[name].op.name, ()):
+                if self._apply(rule, name):
+                    self.log.append(Firing(text, name))
+                    break
+        return self.edit.finish()
+
+    def _apply(self, rule: tree.Rule, name: str) -> bool:
+        for bindings in self._matches(rule.before, name, {}):
+            if self._permitted(rule, name, bindings):
+                return self._replace(rule, name, bindings)
+        return False
+
+    def _permitted(self, rule: tree.Rule, name: str, bindings: Bindings) -> bool:
+        if rule.unshared is not None and self.uses.get(bindings[rule.unshared], 2) > 1:
+            return False
+        if not self.vectors_only:
+            return True
+        shape = self.edit.nodes[name].type.shape
+        named = [node for part, node in bindings.items() if isinstance(part, tree.Name)]
+        weights = {
+            bindings[part.args[0]]
+            for part in bindings
+            if isinstance(part, tree.Call) and part.function == "matmul"
+        }
+        vectors = {
+            bindings[part.args[1]]
+            for part in bindings
+            if isinstance(part, tree.Call) and part.function == "matmul"
+        }
+        return all(
+            self.edit.nodes[node].type.shape == shape
+            for node in named
+            if node not in weights | vectors
+        )
+
+    def _replace(self, rule: tree.Rule, name: str, bindings: Bindings) -> bool:
+        edit, old = self.edit, self.edit.nodes[name]
+        spans = old.spans | spans_of(edit.nodes, (n for p, n in bindings.items()
+                                                  if isinstance(p, tree.Call)))  # fmt: skip
+        before = set(edit.nodes)
+        try:
+            value = self._build(rule.after, bindings, spans)
+        except TypeMismatch:
+            value = ""
+        new = edit.nodes.get(value)
+        if new is None or new.type.shape != old.type.shape or new.type.dtype != old.type.dtype:
+            for leftover in set(edit.nodes) - before:
+                del edit.nodes[leftover]
+            return False
+        if value in before:
+            edit.stand_ins[name] = value
+            del edit.nodes[name]
+        else:
+            edit.nodes[name] = edit.nodes.pop(value)
+        return True
+
+    def _build(
+        self, expression: tree.Expression, bindings: Bindings, spans: frozenset[object]
+    ) -> str:
+        match expression:
+            case tree.Name():
+                return bindings[expression]
+            case tree.Number():
+                return self.edit.constant(expression.value)
+            case tree.Call():
+                args = [self._build(argument, bindings, spans) for argument in expression.args]
+                op = find(expression.function)
+                assert op is not None
+                return self.edit.add(op.name, args, spans)  # type: ignore[arg-type]
+
+    def _matches(self, pattern: tree.Expression, name: str, bound: Bindings) -> list[Bindings]:
+        """All ways in which a node matches a pattern, given what is bound already."""
+        node = self.edit.nodes[name]
+        match pattern:
+            case tree.Number():
+                same = node.op.name == "const" and node.attr("value") == pattern.value
+                return [bound] if same else []
+            case tree.Name():
+                fits = bound.get(pattern, name) == name
+                return [{**bound, pattern: name}] if fits else []
+            case tree.Call():
+                op = find(pattern.function)
+                if node.op is not op or len(node.args) != len(pattern.args):
+                    return []
+                orders = [node.args]
+                if node.op.commutative and node.args[0] != node.args[1]:
+                    orders.append(node.args[::-1])
+                return [
+                    {**found, pattern: name}
+                    for order in orders
+                    for found in self._match_all(pattern.args, order, bound)
+                ]
+
+    def _match_all(
+        self, patterns: tuple[tree.Expression, ...], names: tuple[str, ...], bound: Bindings
+    ) -> list[Bindings]:
+        found = [bound]
+        for pattern, name in zip(patterns, names, strict=True):
+            found = [more for so_far in found for more in self._matches(pattern, name, so_far)]
+        return found

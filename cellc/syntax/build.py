@@ -1,0 +1,213 @@
+"""Lark's parse tree to the syntax tree, one method per grammar rule."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from lark import Token
+from lark.visitors import Transformer_NonRecursive
+
+from cellc.diagnostics import CellcError, Diagnostic, Source, Span
+from cellc.syntax import tree
+from cellc.syntax.characters import canonical, raised_glyphs
+
+DEEPEST_EXPRESSION = 200
+
+_COMPARISONS = {
+    "<": "less",
+    "<=": "less_equal",
+    "≤": "less_equal",
+    ">": "greater",
+    ">=": "greater_equal",
+    "≥": "greater_equal",
+    "==": "equal",
+    "!=": "not_equal",
+    "≠": "not_equal",
+}
+
+
+class TreeBuilder(Transformer_NonRecursive[Token, Any]):
+    """Builds the tree bottom-up; a method is named after its grammar rule or alias."""
+
+    def __init__(self, source: Source, offset: int) -> None:
+        super().__init__(visit_tokens=False)
+        self.source, self.offset = source, offset
+
+    def _call_userfunc(self, node: Any, new_children: Any = None) -> Any:
+        children = node.children if new_children is None else new_children
+        handler: Callable[[Any, Span], Any] = getattr(self, node.data)
+        meta = node.meta
+        empty = meta.empty
+        start, end = (0, 0) if empty else (meta.start_pos, meta.end_pos)
+        return handler(children, Span(self.source, self.offset + start, self.offset + end))
+
+    def _span(self, token: Token) -> Span:
+        start = token.start_pos or 0
+        return Span(self.source, self.offset + start, self.offset + start + len(token))
+
+    def _name(self, token: Token, prime: Token | None = None) -> tree.Name:
+        span = self._span(token)
+        glyphs = raised_glyphs(str(token))
+        if glyphs:
+            raise CellcError(_glyph(span, str(token), glyphs))
+        span = span if prime is None else span.to(self._span(prime))
+        return tree.Name(canonical(token) + ("" if prime is None else "'"), span)
+
+    def _operation(
+        self, function: str, args: Sequence[tree.Expression], span: Span, at: Span | None = None
+    ) -> tree.Call:
+        depth = 1 + max((argument.depth for argument in args), default=0)
+        if depth > DEEPEST_EXPRESSION:
+            raise CellcError(
+                Diagnostic(
+                    "nested-too-deeply",
+                    f"an expression of more than {DEEPEST_EXPRESSION} nested operations",
+                    span,
+                    hints=("give a part of it a name with an equation of its own",),
+                )
+            )
+        return tree.Call(function, tuple(args), span, at or span, depth=depth)
+
+    # expressions
+
+    def number(self, children: list[Any], span: Span) -> tree.Number:
+        return tree.Number(float(children[0]), span)
+
+    def name(self, children: list[Any], span: Span) -> tree.Name:
+        return self._name(children[0], children[1])
+
+    def call(self, children: list[Any], span: Span) -> tree.Call:
+        function = self._name(children[0])
+        return self._operation(function.name, children[1:], span, function.span)
+
+    def bracketed(self, children: list[Any], span: Span) -> tree.Expression:
+        inner: tree.Expression = children[0]
+        return replace(inner, bracketed=True) if isinstance(inner, tree.Call) else inner
+
+    def comparison(self, children: list[Any], span: Span) -> tree.Call:
+        function = _COMPARISONS[str(children[1])]
+        return self._operation(function, [children[0], children[2]], span)
+
+    def power(self, children: list[Any], span: Span) -> tree.Call:
+        return self._operation("power", [children[0], children[2]], span)
+
+    def add(self, children: list[Any], span: Span) -> tree.Call:
+        return self._operation("add", children, span)
+
+    def subtract(self, children: list[Any], span: Span) -> tree.Call:
+        return self._operation("subtract", children, span)
+
+    def multiply(self, children: list[Any], span: Span) -> tree.Call:
+        return self._operation("multiply", children, span)
+
+    def divide(self, children: list[Any], span: Span) -> tree.Call:
+        return self._operation("divide", children, span)
+
+    def negate(self, children: list[Any], span: Span) -> tree.Expression:
+        if isinstance(children[0], tree.Number):
+            return tree.Number(-children[0].value, span)
+        return self._operation("negate", children, span)
+
+    def matmul(self, children: list[Any], span: Span) -> tree.Call:
+        return self._operation("matmul", children, span)
+
+    def concat(self, children: list[Any], span: Span) -> tree.Call:
+        return self._operation("concat", children, span)
+
+    def rule(self, children: list[Any], span: Span) -> tree.Rule:
+        return tree.Rule(children[0], children[1], children[2])
+
+    # statements
+
+    def header(self, children: list[Any], span: Span) -> tree.Header:
+        base, renames = children[1] or (None, ())
+        return tree.Header(self._name(children[0]).name, base, renames, span)
+
+    def derivation(self, children: list[Any], span: Span) -> Any:
+        renames = tuple(child for child in children[1:] if child is not None)
+        return self._name(children[0]), renames
+
+    def rename(self, children: list[Any], span: Span) -> tree.Rename:
+        return tree.Rename(children[0], children[1])
+
+    def value(self, children: list[Any], span: Span) -> tree.Name:
+        return self._name(children[0], children[1])
+
+    def _text(self, kind: str, token: Token, span: Span) -> tree.Text:
+        place = self._span(token)
+        return tree.Text(kind, self.source.text[place.start + 1 : place.end - 1], span)
+
+    def description(self, children: list[Any], span: Span) -> tree.Text:
+        return self._text("description", children[0], span)
+
+    def cite(self, children: list[Any], span: Span) -> tree.Text:
+        return self._text("cite", children[0], span)
+
+    def _declarations(self, kind: str, children: list[Any], span: Span) -> list[tree.Declaration]:
+        *declared, initial = children
+        return [replace(d, kind=kind, initial=initial) for d in declared]
+
+    def inputs(self, children: list[Any], span: Span) -> list[tree.Declaration]:
+        return self._declarations("input", [*children, None], span)
+
+    def states(self, children: list[Any], span: Span) -> list[tree.Declaration]:
+        return self._declarations("state", children, span)
+
+    def params(self, children: list[Any], span: Span) -> list[tree.Declaration]:
+        return self._declarations("param", children, span)
+
+    def declared(self, children: list[Any], span: Span) -> tree.Declaration:
+        return self.weight(children, span)
+
+    def weight(self, children: list[Any], span: Span) -> tree.Declaration:
+        name, shape, *modifiers = children
+        return tree.Declaration("", self._name(name).name, shape, tuple(modifiers), None, span)
+
+    def modifier(self, children: list[Any], span: Span) -> tree.Modifier:
+        args = tuple(child for child in children[1:] if child is not None)
+        return tree.Modifier(self._name(children[0]).name, args, span)
+
+    def option(self, children: list[Any], span: Span) -> tree.Declaration:
+        name = self._name(children[0])
+        return tree.Declaration("option", name.name, (), (), children[1], name.span)
+
+    def dimension(self, children: list[Any], span: Span) -> tree.Dimension:
+        name, argument = self._name(children[0]).name, self._name(children[1]).name
+        default = None if children[2] is None else int(float(children[2]))
+        return tree.Dimension(name, argument, default, span)
+
+    def output(self, children: list[Any], span: Span) -> tree.Output:
+        return tree.Output(tuple(children), span)
+
+    def function(self, children: list[Any], span: Span) -> tree.Function:
+        *names, body = children
+        name, *parameters = [self._name(token).name for token in names]
+        return tree.Function(name, tuple(parameters), body, span)
+
+    def target(self, children: list[Any], span: Span) -> Any:
+        return self._name(children[0], children[1]), children[2]
+
+    def shape(self, children: list[Any], span: Span) -> tuple[tree.Expression, ...]:
+        return tuple(child for child in children if child is not None)
+
+    def equation(self, children: list[Any], span: Span) -> tree.Equation:
+        (target, shape), value = children
+        return tree.Equation(target.name, shape, value, span)
+
+
+def _glyph(span: Span, name: str, glyphs: str) -> Diagnostic:
+    """What to write instead of ``x²`` or ``h₁``."""
+    plain = canonical(glyphs)
+    stem = "".join(character for character in name if character not in glyphs)
+    raised = "SUPERSCRIPT" in unicodedata.name(glyphs[0])
+    hint = f"write `{stem}^{plain}`" if raised else f"write `{stem}{plain}` or `{stem}_{plain}`"
+    return Diagnostic(
+        "glyph-in-name",
+        f"`{glyphs}` is no letter of a name",
+        span,
+        "a raised or lowered glyph",
+        hints=(hint,),
+    )
