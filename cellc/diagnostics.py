@@ -115,6 +115,10 @@ class Diagnostic:
         }
 
 
+#: How many diagnostics of one run are shown as text; the rest are counted.
+MOST_SHOWN = 50
+
+
 class CellcError(Exception):
     """Raised with every diagnostic that one phase found, in the order of the text."""
 
@@ -123,18 +127,19 @@ class CellcError(Exception):
         super().__init__(self.diagnostics)
 
     def __str__(self) -> str:
-        return "\n\n".join(render(diagnostic) for diagnostic in self.diagnostics)
+        shown = [render(diagnostic) for diagnostic in self.diagnostics[:MOST_SHOWN]]
+        rest = len(self.diagnostics) - len(shown)
+        return "\n\n".join([*shown, f"… and {rest:,} more"] if rest else shown)
 
 
 @dataclass
 class Collector:
     """Gathers diagnostics so that one run reports all of a file's errors."""
 
-    found: list[Diagnostic] = field(default_factory=list)
+    found: dict[Diagnostic, None] = field(default_factory=dict)
 
     def add(self, diagnostic: Diagnostic) -> None:
-        if diagnostic not in self.found:
-            self.found.append(diagnostic)
+        self.found.setdefault(diagnostic)
 
     def extend(self, error: CellcError) -> None:
         for diagnostic in error.diagnostics:
@@ -191,7 +196,7 @@ def _visible(character: str) -> str:
     """A control character as its code point, a tab as a space, others as they are."""
     if character == "\t":
         return " "
-    return f"<U+{ord(character):04X}>" if unicodedata.category(character) in _HIDDEN else character
+    return f"<U+{ord(character):04X}>" if unicodedata.category(character) in HIDDEN else character
 
 
 def _width(character: str) -> int:
@@ -203,7 +208,9 @@ def _width(character: str) -> int:
     return len(_visible(character))
 
 
-_HIDDEN = {"Cc", "Cf"}
+#: Control and format characters, line separators and lone surrogates. They can hide or
+#: reorder text, and the last cannot even be printed.
+HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 def _position(diagnostic: Diagnostic) -> tuple[str, int]:
@@ -221,7 +228,8 @@ CODES: dict[str, str] = {
     "nested-too-deeply": "Brackets or operators nest beyond the limit.",
     "too-large": "The cell has more nodes than the limit.",
     "control-character": "A control character, which could hide or smuggle text.",
-    "glyph-in-name": "A superscript or subscript glyph in a name.",
+    "glyph-in-name": "A superscript, a subscript or a composed sign in a name.",
+    "name-too-long": "A name exceeds the length limit.",
     # syntax
     "syntax": "The text does not follow the grammar.",
     "missing-operator": "Two values stand side by side without an operator.",
@@ -250,7 +258,8 @@ CODES: dict[str, str] = {
     "parameter-used-twice": "A parameter appears twice in one equation.",
     "parameter-shared": "A parameter is used by two equations without being declared shared.",
     "bad-option": "An option's default is not a number.",
-    "bad-lag": "The second argument of `prev` is not a positive whole number.",
+    "bad-lag": "`prev` takes a name and a whole number from 1 to a limit.",
+    "not-finite": "A number is infinite or undefined.",
     "bad-initial-value": "An initial value cannot be computed before training starts.",
     # meaning
     "cycle": "Values of one step depend on each other in a circle.",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Sequence
+import builtins
+from collections.abc import Iterable
+from keyword import iskeyword
 from os.path import basename
 from typing import Protocol
 
@@ -14,6 +16,7 @@ from cellc.backends.spelling import Speller, dimension
 from cellc.ir import NOWHERE, AtConstruction, AtOnce, Cell, Dim, Loop, Node, Once, Region, Schedule
 from cellc.ir.types import Shape, positions, shape_text
 from cellc.ops import TABLE
+from cellc.syntax.characters import ascii_name
 
 
 class Backend(Protocol):
@@ -192,6 +195,7 @@ class Emitter:
         """Values of a loop that are read outside it, over their whole extent."""
         inside = set(loop.values)
         outputs = set(self.cell.values("output").values())
+        outputs |= {v for s, v in self.cell.values("next").items() if self.is_shift(s)}
         return [
             name
             for name in loop.values
@@ -348,6 +352,15 @@ def _tidy(value: ast.expr, node: Node, cell: Cell) -> ast.expr:
 
 
 def class_name(cell_name: str) -> str:
-    """``gru_reset_after`` as a class: ``GruResetAfter``."""
-    from_ascii: Sequence[str] = [part for part in cell_name.split("_") if part]
-    return "".join(part[0].upper() + part[1:] for part in from_ascii)
+    """``gru_reset_after`` as a class: ``GruResetAfter``; ``none`` is ``NoneCell``.
+
+    It is plain ASCII and no name that an emitted file needs for something else.
+    """
+    parts = [part for part in ascii_name(cell_name).split("_") if part]
+    name = "".join(part[0].upper() + part[1:] for part in parts)
+    taken = iskeyword(name) or hasattr(builtins, name) or name in _IMPORTED
+    return f"{name}Cell" if taken else name
+
+
+#: Classes and modules that emitted files import.
+_IMPORTED = ("F", "PackedSequence", "Tensor")

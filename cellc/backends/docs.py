@@ -63,8 +63,7 @@ def shape_lines(cell: Cell, names: tuple[str, ...], lead: str) -> list[str]:
 def parameter_lines(cell: Cell) -> list[str]:
     """The parameters with their shapes, one a line."""
     return [
-        f"    {ascii_name(name)} {shape_text(cell.nodes[name].type.shape)}"
-        for name in cell.params
+        f"    {ascii_name(name)} {shape_text(cell.nodes[name].type.shape)}" for name in cell.params
     ]
 
 

@@ -72,9 +72,7 @@ def _joined(names: Iterable[str]) -> str:
     return text if len(text) <= _LONGEST else ""
 
 
-def _hint(
-    cell: Cell, name: str, owners: dict[str, tuple[str, ...]], found: dict[str, str]
-) -> str:
+def _hint(cell: Cell, name: str, owners: dict[str, tuple[str, ...]], found: dict[str, str]) -> str:
     node = cell.nodes[name]
     fallback = f"v{name}"
     kind = TABLE[node.op.name].kind

@@ -12,6 +12,7 @@ from cellc.backends.pyast import Blank, Block, Item, Line, Remark, lines, quote,
 from cellc.backends.spelling import Speller
 from cellc.ir import AtConstruction, AtOnce, Cell, Loop, Once, Schedule
 from cellc.ops import TABLE
+from cellc.syntax.characters import ascii_name
 
 SPELLER = Speller("numpy", "np")
 
@@ -27,7 +28,7 @@ class NumpyEmitter(Emitter):
     reserved = (*_RESERVED, *TABLE)
 
     def param(self, name: str) -> ast.expr:
-        return ast.Subscript(pyast.name("p"), ast.Constant(self.ids[name]), ast.Load())
+        return ast.Subscript(pyast.name("p"), ast.Constant(ascii_name(name)), ast.Load())
 
     def spread(self, name: str, value: ast.expr) -> ast.expr:
         lead = "(batch,)" if isinstance(self.region, Loop) else "(steps, batch)"
@@ -53,8 +54,7 @@ class NumpyEmitter(Emitter):
         nexts = self.cell.values("next")
         body += lines("alive_lines", alive_lines=self._freeze(region, nexts))
         body += [
-            Line(quote_statements("all[t] = v", all=self.whole(n), v=self.ids[n])[0])
-            for n in kept
+            Line(quote_statements("all[t] = v", all=self.whole(n), v=self.ids[n])[0]) for n in kept
         ]
         carried = [self.ids[state] for state in region.carries]
         following = [ast.unparse(self.reference(nexts[state])) for state in region.carries]

@@ -70,6 +70,7 @@ def lines(text: str, **bindings: Binding) -> list[Item]:
 
 
 def name(identifier: str) -> ast.Name:
+    """A name that is read."""
     return ast.Name(identifier, ast.Load())
 
 

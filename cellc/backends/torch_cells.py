@@ -191,9 +191,7 @@ def loader(twin: Twin) -> Item:
 def exporter(twin: Twin) -> Item:
     """The method that gives torch's own module with the same parameters."""
     layout = twin.layout
-    weights = {
-        side: ", ".join(twin.weight(gate, side) for gate in layout.gates) for side in "xh"
-    }
+    weights = {side: ", ".join(twin.weight(gate, side) for gate in layout.gates) for side in "xh"}
     first = ", ".join(f"self.{twin.params[f'b_{gate}']}" for gate in layout.gates)
     second = ", ".join(
         f"self.{twin.params[f'b_h{gate}']}" if gate in layout.second_bias else "zero"

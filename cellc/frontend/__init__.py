@@ -1,0 +1,1 @@
+"""From syntax trees to typed cells: deriving, naming, shapes."""

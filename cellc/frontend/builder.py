@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import isfinite, nan
 
 from cellc.diagnostics import Span, fail
 from cellc.ir import Attribute, Node, Type
-from cellc.ops import TABLE
+from cellc.ops import TABLE, Op
+from cellc.ops.evaluate import evaluate
 
-MOST_NODES = 100_000
+MOST_NODES = 20_000
+DEEPEST_CHAIN = 200
 
 
 class Builder:
@@ -16,6 +19,8 @@ class Builder:
 
     def __init__(self) -> None:
         self.nodes: dict[str, Node] = {}
+        self.constants: dict[str, float] = {}
+        self._depths: dict[str, int] = {}
         self._numbered = 0
 
     def leaf(self, op: str, name: str, type_: Type, **attrs: Attribute) -> str:
@@ -29,26 +34,62 @@ class Builder:
         """Add an operation; it gets the next number unless it has a name.
 
         Raises TypeMismatch where the operands do not fit and CellcError beyond the
-        limit of nodes.
+        limits of nodes and of operations inside each other, and where the operands are
+        numbers and the result is none.
         """
         args = tuple(args)
         record = TABLE[op]
         type_ = record.infer([self.nodes[argument].type for argument in args], attrs)
-        return self._put(name, Node(record, args, type_, tuple(attrs.items()), frozenset({span})))
+        depth = 1 + max((self._depths.get(argument, 0) for argument in args), default=0)
+        if depth > DEEPEST_CHAIN:
+            fail(
+                "nested-too-deeply",
+                f"a value of more than {DEEPEST_CHAIN} operations inside each other",
+                span,
+                hints=("give a part of it a name with an equation of its own",),
+            )
+        value = self._constant(record, args, span)
+        node = Node(record, args, type_, tuple(attrs.items()), frozenset({span}))
+        name = self._put(name, node)
+        self._depths[name] = depth
+        if value is not None:
+            self.constants[name] = value
+        return name
 
     def number(self, op: str, type_: Type, span: Span, name: str = "", **attrs: Attribute) -> str:
         """Add a leaf that has no name of its own, such as a constant."""
         node = Node(TABLE[op], (), type_, tuple(attrs.items()), frozenset({span}))
-        return self._put(name, node)
+        name = self._put(name, node)
+        if op == "const":
+            self.constants[name] = float(attrs["value"])  # type: ignore[arg-type]
+        return name
 
     def rename(self, old: str, new: str) -> str:
         """Give the node added last its name."""
         self.nodes[new] = self.nodes.pop(old)
+        depth = self._depths.pop(old, 0)
+        self._depths[new] = 0 if self.nodes[new].type.extent else depth
+        if old in self.constants:
+            self.constants[new] = self.constants.pop(old)
         return new
+
+    def _constant(self, op: Op, args: tuple[str, ...], span: Span) -> float | None:
+        """The number that an operation on numbers gives; None where others take part."""
+        numbers = [self.constants[argument] for argument in args if argument in self.constants]
+        if not args or len(numbers) < len(args) or op.kind != "elementwise":
+            return None
+        try:
+            value = float(evaluate(op, *numbers))
+        except (ArithmeticError, TypeError, ValueError):
+            value = nan
+        if not isfinite(value):
+            fail("not-finite", "the value is infinite or undefined", span)
+        return value
 
     def _put(self, name: str, node: Node) -> str:
         if len(self.nodes) >= MOST_NODES:
-            fail("too-large", f"the cell has more than {MOST_NODES:,} operations")
+            place = next(iter(node.spans), None)
+            fail("too-large", f"the cell has more than {MOST_NODES:,} operations", place)
         if not name:
             self._numbered += 1
             name = str(self._numbered)

@@ -12,8 +12,8 @@ from dataclasses import replace
 from cellc.diagnostics import CellcError, Collector, Diagnostic, Related, Span
 from cellc.frontend.model import Model
 from cellc.frontend.names import resolve_names
+from cellc.frontend.reserved import check_reserved
 from cellc.frontend.suggest import did_you_mean
-from cellc.ops import find
 from cellc.syntax import tree
 
 FindBase = Callable[[tree.Name], Model]
@@ -34,6 +34,7 @@ def elaborate(definition: tree.Definition, find_base: FindBase) -> Model:
     own = _collect(definition, found)
     found.raise_if_any()
     merged = _merge(inherited, own, found)
+    check_reserved(merged, found)
     model = resolve_names(merged, own, found)
     found.raise_if_any()
     return model
@@ -56,15 +57,14 @@ def _collect(definition: tree.Definition, found: Collector) -> Model:
             case tree.Output():
                 outputs.extend(statement.values)
             case tree.Dimension():
-                model.dims[statement.name] = statement
+                if _claim(places, statement.name, statement.span, found):
+                    model.dims[statement.name] = statement
             case tree.Declaration():
                 if _claim(places, statement.name, statement.span, found):
                     model.declarations[statement.name] = statement
             case tree.Function():
                 if _claim(places, statement.name, statement.span, found):
                     model.functions[statement.name] = statement
-                if find(statement.name) is not None or statement.name == "prev":
-                    found.add(_reserved(statement))
             case tree.Equation():
                 if _claim(places, statement.target, statement.span, found):
                     model.equations[statement.target] = statement
@@ -92,15 +92,6 @@ def _claim(places: dict[str, Span], name: str, span: Span, found: Collector) -> 
         )
     )
     return False
-
-
-def _reserved(function: tree.Function) -> Diagnostic:
-    return Diagnostic(
-        "reserved-name",
-        f"`{function.name}` is an operation of the language",
-        function.span,
-        hints=("give the small function another name",),
-    )
 
 
 def _merge(base: Model, own: Model, found: Collector) -> Model:
@@ -170,7 +161,7 @@ def _renamed(base: Model, renames: tuple[tree.Rename, ...], found: Collector) ->
             found.add(
                 Diagnostic(
                     "duplicate-name",
-                    f"the base `{base.name}` has a `{to.name}` already",
+                    f"the base `{base.name}` has `{to.name}` already",
                     to.span,
                 )
             )
@@ -190,9 +181,7 @@ def _renamed(base: Model, renames: tuple[tree.Rename, ...], found: Collector) ->
             )
             for n, e in base.equations.items()
         },
-        implied={
-            n: replace(p, owner=new.get(p.owner, p.owner)) for n, p in base.implied.items()
-        },
+        implied={n: replace(p, owner=new.get(p.owner, p.owner)) for n, p in base.implied.items()},
         outputs=tuple(rename_in(value, new, base.functions) for value in base.outputs),
     )
 

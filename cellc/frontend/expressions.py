@@ -21,6 +21,13 @@ from cellc.syntax import tree
 
 _SCALAR = Type((), NOWHERE)
 
+LONGEST_LAG = 1000
+MOST_APPLICATIONS = 10_000
+DEEPEST_APPLICATION = 20
+
+#: Ops that only passes write.
+UNWRITTEN = frozenset({"slice"})
+
 
 class _Skip(CellcError):
     """Raised where an operand's own error has been reported already."""
@@ -39,6 +46,7 @@ class Lowering:
         self.poisoned: set[str] = set()
         self.delays: dict[str, str] = {}
         self._calls: list[str] = []
+        self._applications = 0
 
     def declare(self, name: str, type_: Type) -> None:
         """Add the leaf of a declaration."""
@@ -75,11 +83,10 @@ class Lowering:
     def _stated_shape(self, equation: tree.Equation) -> Shape | None:
         if equation.shape is not None:
             return shape_of(equation.shape, self.model)
-        if equation.target.endswith("'"):
-            return shape_of(
-                self.model.declarations[equation.target[:-1]].shape or (), self.model
-            )
-        return None
+        state = self.model.declarations.get(equation.target.removesuffix("'"))
+        if state is None or not equation.target.endswith("'"):
+            return None
+        return shape_of(state.shape or (), self.model)
 
     def _lower(
         self, expression: tree.Expression, wanted: Shape | None, formals: dict[str, str]
@@ -150,6 +157,13 @@ class Lowering:
                 f"the small function `{call.function}` applies itself",
                 function.span,
             )
+        self._applications += 1
+        if self._applications > MOST_APPLICATIONS:
+            message = f"small functions are applied more than {MOST_APPLICATIONS:,} times"
+            fail("too-large", message, function.span)
+        if len(self._calls) >= DEEPEST_APPLICATION:
+            message = f"small functions apply each other more than {DEEPEST_APPLICATION} deep"
+            fail("nested-too-deeply", message, function.span)
         args = [self._lower(argument, wanted, formals) for argument in call.args]
         self._calls.append(call.function)
         try:
@@ -158,11 +172,9 @@ class Lowering:
         finally:
             self._calls.pop()
 
-    def _operation(
-        self, call: tree.Call, wanted: Shape | None, formals: dict[str, str]
-    ) -> str:
+    def _operation(self, call: tree.Call, wanted: Shape | None, formals: dict[str, str]) -> str:
         op = find(call.function)
-        if op is None or op.leaf or op.kind == "random":
+        if op is None or op.leaf or op.kind == "random" or op.name in UNWRITTEN:
             fail(
                 "unknown-function",
                 f"there is no operation `{call.function}`",
@@ -197,8 +209,10 @@ class Lowering:
     def _lower_weight(
         self, left: tree.Expression, shape: Shape | None, formals: dict[str, str]
     ) -> str:
-        if isinstance(left, tree.Name) and left.name not in self.values and (
-            left.name in self.model.implied or left.name in self.model.declarations
+        if (
+            isinstance(left, tree.Name)
+            and left.name not in self.values
+            and (left.name in self.model.implied or left.name in self.model.declarations)
         ):
             return self._parameter(left, shape)
         return self._lower(left, None, formals)
@@ -258,13 +272,12 @@ class Lowering:
 
     def _prev(self, call: tree.Call) -> str:
         """A hidden state for the value of earlier steps; one for each step back."""
-        lag = call.args[1] if len(call.args) == 2 else tree.Number(1.0, call.span)
-        source = call.args[0] if call.args else None
-        whole = isinstance(lag, tree.Number) and lag.value >= 1 and lag.value % 1 == 0
-        if not (isinstance(source, tree.Name) and whole and isinstance(lag, tree.Number)):
+        source, lag, *rest = (*call.args, *[tree.Number(1.0, call.span)] * 2)
+        whole = isinstance(lag, tree.Number) and lag.value in range(1, LONGEST_LAG + 1)
+        if not (isinstance(source, tree.Name) and whole and len(call.args) <= 2):
             fail(
                 "bad-lag",
-                "`prev` takes a name and a positive whole number",
+                f"`prev` takes a name and a whole number from 1 to {LONGEST_LAG:,}",
                 call.span,
                 hints=("`prev(v)` is v of the step before, `prev(v, 2)` of the one before that",),
             )
@@ -287,8 +300,8 @@ class Lowering:
             raise _Skip
         if name.name in self.model.equations and has_stated_shape(name, self.model):
             shape = self._stated_shape(self.model.equations[name.name])
-            assert shape is not None
-            return shape
+            if shape is not None:
+                return shape
         fail("unknown-name", f"`{name.name}` has no earlier value", name.span)
 
 
@@ -316,4 +329,3 @@ def _check_count(call: tree.Call, wanted: int) -> None:
 def _text(expression: tree.Expression) -> str:
     """An expression as written, on one line."""
     return " ".join(expression.span.text.split())
-

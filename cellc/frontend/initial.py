@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
+import networkx as nx
+
 from cellc.diagnostics import CellcError, Collector, Diagnostic, Span, fail
-from cellc.frontend.expressions import Lowering
+from cellc.frontend.expressions import UNWRITTEN, Lowering
 from cellc.ir import NOWHERE, Dim, Result, Type, TypeMismatch
 from cellc.ir.dimension import product
 from cellc.ir.types import Shape
@@ -40,7 +44,29 @@ def lower_initial_values(lowering: Lowering, found: Collector) -> list[Result]:
                 results.append(Result("start", state.name, _start(lowering, state)))
         except CellcError as error:
             found.extend(error)
+    _check_circles(lowering, results, found)
     return results
+
+
+def _check_circles(lowering: Lowering, results: list[Result], found: Collector) -> None:
+    """Report parameters whose initial values need each other."""
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    for name, node in lowering.builder.nodes.items():
+        graph.add_edges_from((argument, name) for argument in node.args)
+    graph.add_edges_from((r.value, r.name) for r in results if r.role == "initial")
+    if nx.is_directed_acyclic_graph(graph):
+        return
+    model = lowering.model
+    for circle in nx.strongly_connected_components(graph):
+        names = [n for n in model.declarations if n in circle]
+        if len(circle) > 1 or graph.has_edge(names[0], names[0]) if names else False:
+            found.add(
+                Diagnostic(
+                    "cycle",
+                    f"initial values need each other: {' → '.join([*names, names[0]])}",
+                    model.declarations[names[0]].span,
+                )
+            )
 
 
 def _start(lowering: Lowering, state: tree.Declaration) -> str:
@@ -92,13 +118,23 @@ class _Initial:
         """The node of the value; its shape is contained in the parameter's."""
         value = self._lower(expression)
         node = self.lowering.builder.nodes[value]
-        if node.type.extent or (node.type.shape and node.type.shape != self.shape):
+        if node.type.extent:
+            self._varies(expression)
+        if node.type.shape and node.type.shape != self.shape:
             fail(
                 "bad-initial-value",
                 f"the initial value of `{self.parameter}` does not fit its shape",
                 expression.span,
             )
         return value
+
+    def _varies(self, expression: tree.Expression) -> NoReturn:
+        fail(
+            "bad-initial-value",
+            f"the initial value of `{self.parameter}` depends on the sequence",
+            expression.span,
+            hints=("it may use other parameters, options and numbers",),
+        )
 
     def _lower(self, expression: tree.Expression) -> str:
         if not isinstance(expression, tree.Call):
@@ -109,7 +145,8 @@ class _Initial:
                 "const", Type((), NOWHERE), expression.span, value=_FILLS[expression.function]
             )
         op = find(expression.function)
-        if op is None or expression.function in self.lowering.model.functions:
+        small = expression.function in self.lowering.model.functions
+        if op is None or op.leaf or op.name in UNWRITTEN or small:
             return self.lowering.lower(expression)
         args = [self._lower(argument) for argument in expression.args]
         if not op.accepts(len(args)):
@@ -119,6 +156,8 @@ class _Initial:
                 expression.span,
             )
         attrs: dict[str, str | Shape] = {}
+        if any(builder.nodes[argument].type.extent for argument in args):
+            self._varies(expression)
         if op.kind == "random":
             self.draws += 1
             suffix = "" if self.draws == 1 else f" {self.draws}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os.path import isfile
 from pathlib import Path
 
 from cellc.diagnostics import CellcError, Collector, Diagnostic, Related, Source, Span, fail
@@ -12,7 +13,12 @@ from cellc.frontend.suggest import did_you_mean
 from cellc.ir import Cell
 from cellc.resources import shipped_specs
 from cellc.syntax import parse_file, tree
-from cellc.syntax.characters import read_source
+from cellc.syntax.characters import LARGEST_FILE, read_source
+
+DEEPEST_DERIVATION = 30
+
+#: The file and the name of every cell that waits for its base.
+Deriving = tuple[tuple[Path | None, str, str], ...]
 
 
 def read_cells(source: Source, folder: Path | None = None) -> dict[str, Cell]:
@@ -58,7 +64,7 @@ class Library:
     """The definitions of one file, and the way to those of others."""
 
     def __init__(self, source: Source, folder: Path | None) -> None:
-        self.folder = folder
+        self.folder, self._file = folder, source.name
         self.definitions: dict[str, tree.Definition] = {}
         self._models: dict[str, Model] = {}
         found = Collector()
@@ -77,37 +83,40 @@ class Library:
             self.definitions[header.name] = definition
         found.raise_if_any()
 
-    def model(self, name: str, deriving: tuple[str, ...]) -> Model:
+    def model(self, name: str, deriving: Deriving) -> Model:
         """The elaborated cell of this file; ``deriving`` are the cells that wait for it."""
         definition = self.definitions[name]
-        if name in deriving:
-            circle = " → ".join([*deriving[deriving.index(name) :], name])
-            fail(
-                "derivation-cycle",
-                f"cells are derived from each other: {circle}",
-                definition.header.span,
-            )
+        span = definition.header.span
+        here = (self.folder, self._file, name)
+        if here in deriving:
+            waiting = [cell for _, _, cell in deriving[deriving.index(here) :]]
+            circle = " → ".join([*waiting, name])
+            fail("derivation-cycle", f"cells are derived from each other: {circle}", span)
+        if len(deriving) >= DEEPEST_DERIVATION:
+            message = f"cells are derived from each other more than {DEEPEST_DERIVATION} deep"
+            fail("nested-too-deeply", message, span)
         if name not in self._models:
             self._models[name] = elaborate(
-                definition, lambda base: self._base(base, name, (*deriving, name))
+                definition, lambda base: self._base(base, name, (*deriving, here))
             )
         return self._models[name]
 
-    def _base(self, base: tree.Name, child: str, deriving: tuple[str, ...]) -> Model:
+    def _base(self, base: tree.Name, child: str, deriving: Deriving) -> Model:
         """The model that a name after ``from`` means."""
         if base.name in self.definitions and not (
             base.name == child and base.name in shipped_specs()
         ):
             return self.model(base.name, deriving)
-        path = self._path(base)
+        path = self._path(base, child)
         outer = Library(_source(path), path.parent)
         if base.name not in outer.definitions:
             raise base_error(base, list(outer.definitions))
-        return outer.model(base.name, tuple(n for n in deriving if n != base.name))
+        return outer.model(base.name, deriving)
 
-    def _path(self, base: tree.Name) -> Path:
+    def _path(self, base: tree.Name, child: str) -> Path:
+        """The file of a base; that of a cell derived from its namesake is shipped."""
         beside = self.folder / f"{base.name}.cell" if self.folder is not None else None
-        if beside is not None and beside.is_file():
+        if beside is not None and base.name != child and isfile(beside):
             return beside
         specs = shipped_specs()
         if base.name not in specs:
@@ -117,7 +126,9 @@ class Library:
 
 def _source(path: Path) -> Source:
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        fail("unreadable-file", f"{path} cannot be read: {error.strerror or error}")
+        with path.open("rb") as file:
+            data = file.read(LARGEST_FILE + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        fail("unreadable-file", f"{path.name!r} cannot be read: {reason}")
     return read_source(path.name, data)

@@ -9,7 +9,7 @@ from cellc.frontend.builder import Builder
 from cellc.frontend.expressions import Lowering
 from cellc.frontend.initial import lower_initial_values
 from cellc.frontend.model import Model
-from cellc.frontend.order import equation_order
+from cellc.frontend.order import equation_order, needed_names
 from cellc.frontend.shapes import dimension_argument, shape_of
 from cellc.ir import EVERYWHERE, NOWHERE, Cell, Dim, Result, Type
 from cellc.ir.types import Shape, shape_text
@@ -79,9 +79,15 @@ def _check_ends(model: Model, found: Collector) -> None:
 
 
 def _declared_types(model: Model, found: Collector) -> Iterator[tuple[str, Type]]:
-    """The types of inputs, states, options and params with a stated shape."""
+    """The types of inputs, states, options and params with a stated shape.
+
+    What is inherited and no longer used falls away.
+    """
+    needed = needed_names(model)
     for declaration in model.declarations.values():
         try:
+            if declaration.name not in needed and declaration.kind != "state":
+                continue
             if declaration.kind == "param" and declaration.shape is None:
                 continue
             shape = shape_of(declaration.shape or (), model)
@@ -113,7 +119,7 @@ def _results(model: Model, lowering: Lowering) -> list[Result]:
                 "shape-clash",
                 f"`{state.name}'` has the shape {shape_text(have)}, its state {shape_text(want)}",
                 model.equations[f"{state.name}'"].span,
-                f"this is {shape_text(have)}",
+                label=f"this is {shape_text(have)}",
                 related=(Related(state.span, f"the state is {shape_text(want)}"),),
             )
         results.append(Result("next", state.name, value))
@@ -147,9 +153,7 @@ def _span_of(model: Model, name: str) -> Span | None:
 
 
 def _assemble(model: Model, builder: Builder, results: list[Result]) -> Cell:
-    comments = {
-        item.target: item.comment for item in model.equations.values() if item.comment
-    }
+    comments = {item.target: item.comment for item in model.equations.values() if item.comment}
     comments |= {d.name: d.comment for d in model.declarations.values() if d.comment}
     names: list[str] = []
     for node in builder.nodes.values():

@@ -34,9 +34,7 @@ def resolve_names(model: Model, own: Model, found: Collector) -> Model:
         equations[target] = replace(equation, value=resolver.resolve(equation.value))
     resolved = replace(model, equations=equations, implied=implied)
     outputs = _Resolver("output", resolved, scope, implied, found)
-    resolved = replace(
-        resolved, outputs=tuple(outputs.resolve(value) for value in model.outputs)
-    )
+    resolved = replace(resolved, outputs=tuple(outputs.resolve(value) for value in model.outputs))
     _check_sharing(resolved, found)
     return resolved
 
@@ -48,9 +46,7 @@ def subscript(target: str) -> str:
 
 def _scope(model: Model) -> frozenset[str]:
     """Every name that has a meaning in equations, implied parameters aside."""
-    return frozenset(
-        [*model.declarations, *model.equations, *model.dims, *USUAL_DIMENSIONS]
-    )
+    return frozenset([*model.declarations, *model.equations, *model.dims, *USUAL_DIMENSIONS])
 
 
 class _Resolver:
@@ -103,9 +99,7 @@ class _Resolver:
             self.found.add(_shared(full, before.span, span))
         elif before is None:
             weight = kind == "weight"
-            self.implied[full] = Implied(
-                full, "weight" if weight else "bias", self.target, span
-            )
+            self.implied[full] = Implied(full, "weight" if weight else "bias", self.target, span)
         return full
 
     def _unknown(self, name: tree.Name) -> Diagnostic:

@@ -16,7 +16,7 @@ def equation_order(model: Model, found: Collector) -> list[str]:
     that nothing uses.
     """
     graph = _dependencies(model)
-    needed = _needed(model, graph)
+    needed = needed_names(model)
     _check_states(model, found)
     _check_used(model, graph, needed, found)
     targets = graph.subgraph(needed & model.equations.keys())
@@ -42,7 +42,8 @@ def reads(expression: tree.Expression, model: Model) -> list[str]:
         elif isinstance(part, tree.Call):
             if part.function in model.functions:
                 names.append(part.function)
-            if not (part.function == "prev" and has_stated_shape(part.args[0], model)):
+            earlier = part.function == "prev" and part.args
+            if not (earlier and has_stated_shape(part.args[0], model)):
                 pending.extend(reversed(part.args))
     return names
 
@@ -53,8 +54,10 @@ def has_stated_shape(expression: tree.Expression, model: Model) -> bool:
         return False
     name = expression.name
     equation = model.equations.get(name)
-    return name in model.declarations or name.endswith("'") or (
-        equation is not None and equation.shape is not None
+    return (
+        name in model.declarations
+        or name.endswith("'")
+        or (equation is not None and equation.shape is not None)
     )
 
 
@@ -69,8 +72,9 @@ def _dependencies(model: Model) -> nx.DiGraph[str]:
     return graph
 
 
-def _needed(model: Model, graph: nx.DiGraph[str]) -> set[str]:
+def needed_names(model: Model) -> set[str]:
     """Everything that outputs, state updates and initial values reach."""
+    graph = _dependencies(model)
     ends = [name for value in model.outputs for name in _all_names(value)]
     ends += [f"{state.name}'" for state in model.of_kind("state")]
     needed: set[str] = set()
@@ -122,9 +126,7 @@ def _check_states(model: Model, found: Collector) -> None:
             )
 
 
-def _check_used(
-    model: Model, graph: nx.DiGraph[str], needed: set[str], found: Collector
-) -> None:
+def _check_used(model: Model, graph: nx.DiGraph[str], needed: set[str], found: Collector) -> None:
     items: dict[str, tree.Declaration | tree.Function | tree.Equation] = {
         **model.declarations,
         **model.functions,

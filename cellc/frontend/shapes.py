@@ -8,11 +8,28 @@ from cellc.frontend.suggest import did_you_mean
 from cellc.ir import Argument, Dim
 from cellc.ir.types import Shape
 from cellc.syntax import tree
+from cellc.syntax.build import LARGEST_DIMENSION
+from cellc.syntax.characters import ascii_name
+
+MOST_TERMS = 20
 
 
 def shape_of(written: tuple[tree.Expression, ...], model: Model) -> Shape:
     """The shape that a bracket after a name states; raises CellcError."""
-    return tuple(dimension_of(part, model) for part in written)
+    shape = tuple(dimension_of(part, model) for part in written)
+    for dim, part in zip(shape, written, strict=True):
+        if _is_absurd(dim):
+            message = f"`{dim}` is no whole number from 1 to {LARGEST_DIMENSION:,}"
+            fail("not-a-dimension", message, part.span)
+    return shape
+
+
+def _is_absurd(dim: Dim) -> bool:
+    """Whether a dimension is not positive, or no whole number, whatever its names are."""
+    if dim.names:
+        return all(coefficient < 0 for _, coefficient in dim.terms)
+    value = sum(coefficient for _, coefficient in dim.terms)
+    return not (0 < value <= LARGEST_DIMENSION and value == int(value))
 
 
 def dimension_of(expression: tree.Expression, model: Model) -> Dim:
@@ -34,9 +51,13 @@ def dimension_of(expression: tree.Expression, model: Model) -> Dim:
         case tree.Call(function=function, args=(left, right)) if function in _ARITHMETIC:
             a, b = dimension_of(left, model), dimension_of(right, model)
             try:
-                return _ARITHMETIC[function](a, b)
+                result = _ARITHMETIC[function](a, b)
             except (ValueError, ZeroDivisionError) as error:
                 fail("not-a-dimension", str(error), expression.span)
+            if len(result.terms) > MOST_TERMS:
+                message = f"a dimension of more than {MOST_TERMS} terms"
+                fail("not-a-dimension", message, expression.span)
+            return result
     fail(
         "not-a-dimension",
         "a shape holds names and whole numbers joined by + - * /",
@@ -47,7 +68,7 @@ def dimension_of(expression: tree.Expression, model: Model) -> Dim:
 def dimension_argument(name: str, model: Model) -> Argument:
     """The constructor argument that sets a dimension."""
     if name in model.dims:
-        return Argument(model.dims[name].argument, model.dims[name].default)
+        return Argument(ascii_name(model.dims[name].argument), model.dims[name].default)
     return Argument(USUAL_DIMENSIONS[name])
 
 

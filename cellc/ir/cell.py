@@ -70,11 +70,13 @@ class Cell:
 
     @cached_property
     def states(self) -> tuple[str, ...]:
-        return self.leaves("state")
+        """The states in the order declared, whatever the order of the nodes."""
+        return tuple(self.values("next")) or self.leaves("state")
 
     @cached_property
     def params(self) -> tuple[str, ...]:
-        return self.leaves("param")
+        """The parameters in the order declared, whatever the order of the nodes."""
+        return tuple(self.values("initial")) or self.leaves("param")
 
     @cached_property
     def options(self) -> tuple[str, ...]:
@@ -95,15 +97,11 @@ class Cell:
             counts[result.value] += 1
         return counts
 
-    def replace(
-        self, nodes: Mapping[str, Node], results: Iterable[Result] | None = None
-    ) -> Cell:
+    def replace(self, nodes: Mapping[str, Node], results: Iterable[Result] | None = None) -> Cell:
         """The cell with other nodes, and other results where given."""
         kept = self.results if results is None else tuple(results)
         comments = {name: text for name, text in self.comments.items() if name in nodes}
-        return Cell(
-            self.name, nodes, kept, self.dims, self.description, self.citations, comments
-        )
+        return Cell(self.name, nodes, kept, self.dims, self.description, self.citations, comments)
 
     def key(self) -> str:
         """Equal for two cells that are the same cell under other names.

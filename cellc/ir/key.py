@@ -36,7 +36,7 @@ class CanonicalForm:
 
 def canonical_form(nodes: Mapping[str, Node], results: Sequence[Result]) -> CanonicalForm:
     """The canonical form of the nodes that the results need."""
-    states = [name for name, node in nodes.items() if node.op.name == "state"]
+    states = [r.name for r in results if r.role == "next"]
     ends = [
         (
             f"{r.role} {states.index(r.name)}" if r.name in states else r.role,
@@ -49,7 +49,7 @@ def canonical_form(nodes: Mapping[str, Node], results: Sequence[Result]) -> Cano
     nodes, first = _merged(nodes)
     ends = [(role, first[value]) for role, value in ends]
     operands = _flattened(nodes, [value for _, value in ends])
-    labels = _labels(nodes, operands)
+    labels = _labels(nodes, operands, states)
     colours = _refine(nodes, operands, labels, ends)
     return _number(nodes, operands, labels, colours, ends)
 
@@ -107,12 +107,10 @@ def _flattened(nodes: Mapping[str, Node], ends: list[str]) -> Operands:
     return {name: flat[name] for name in nodes if name in needed}
 
 
-def _labels(nodes: Mapping[str, Node], operands: Operands) -> dict[str, str]:
+def _labels(nodes: Mapping[str, Node], operands: Operands, states: list[str]) -> dict[str, str]:
     """What a node is, apart from its operands. Inputs and states count in their order."""
-    numbers: dict[str, int] = {}
-    for name, node in nodes.items():
-        if node.op.name in ("input", "state"):
-            numbers[name] = sum(nodes[other].op is node.op for other in numbers)
+    inputs = [name for name, node in nodes.items() if node.op.name == "input"]
+    numbers = {name: place for names in (inputs, states) for place, name in enumerate(names)}
     labels = {}
     for name in operands:
         node = nodes[name]

@@ -105,7 +105,9 @@ def _attribute_text(value: Attribute) -> str:
 
 @cache
 def _parser() -> Lark:
-    return Lark(read_grammar("ir"), parser="lalr", start=["cell", "schedule"], maybe_placeholders=False)
+    return Lark(
+        read_grammar("ir"), parser="lalr", start=["cell", "schedule"], maybe_placeholders=False
+    )
 
 
 def _parse(text: str, start: str, operations: Mapping[str, Operation]) -> Any:

@@ -46,13 +46,11 @@ def _type_faults(cell: Cell, name: str, node: Node) -> list[str]:
 
 
 def _result_faults(cell: Cell) -> list[str]:
-    faults = [
-        f"{r.role} {r.name} names no node" for r in cell.results if r.value not in cell.nodes
-    ]
+    faults = [f"{r.role} {r.name} names no node" for r in cell.results if r.value not in cell.nodes]
     if faults:
         return faults
     nexts = [r.name for r in cell.results if r.role == "next"]
-    if sorted(nexts) != sorted(cell.states):
+    if sorted(nexts) != sorted(cell.leaves("state")):
         faults.append("states and next values do not match one to one")
     for result in cell.results:
         if result.role in ("next", "start") and result.name in cell.nodes:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from cellc.ir import NOWHERE, Type, TypeMismatch
-from cellc.ops.op import COMPARISON, POWER, PRODUCT, SIGN, SUM, Attrs, Op, broadcast, comparison
 from cellc.ir.types import union
+from cellc.ops.op import COMPARISON, POWER, PRODUCT, SIGN, SUM, Attrs, Op, broadcast, comparison
 
 
 def _leaf(name: str, summary: str) -> Op:

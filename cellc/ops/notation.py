@@ -41,7 +41,9 @@ def _only_initial(cell: Cell) -> set[str]:
 
 
 def _is_inline(cell: Cell, name: str) -> bool:
-    return name.isdigit() and (cell.uses[name] < 2 or cell.nodes[name].op.name == "concat")
+    node = cell.nodes[name]
+    small = node.op.name == "concat" or not (node.type.shape or node.type.extent)
+    return name.isdigit() and (cell.uses[name] < 2 or small)
 
 
 def _write(cell: Cell, name: str, outer: int, top: bool = False) -> str:
@@ -50,7 +52,7 @@ def _write(cell: Cell, name: str, outer: int, top: bool = False) -> str:
         return f"{node.attr('value'):g}"
     if node.op.name == "size":
         return str(node.attr("dim"))
-    if node.op.leaf or not (top or name.isdigit() and (_is_inline(cell, name) or not node.args)):
+    if node.op.leaf or not (top or (name.isdigit() and (_is_inline(cell, name) or not node.args))):
         return name if not name.isdigit() else f"%{name}"
     op = TABLE[node.op.name]
     if op.name == "concat":
@@ -64,8 +66,9 @@ def _write(cell: Cell, name: str, outer: int, top: bool = False) -> str:
         return f"{_function(op.name)}({', '.join(_write(cell, a, 0) for a in node.args)})"
     text = op.notation
     for position, (placeholder, argument) in enumerate(zip(names, node.args, strict=True)):
-        tighter = position > 0 and not op.associative or op.precedence not in (SUM,) and (
-            cell.nodes[argument].op is node.op and not op.associative
+        tighter = (position > 0 and not op.associative) or (
+            op.precedence not in (SUM,)
+            and (cell.nodes[argument].op is node.op and not op.associative)
         )
         text = text.replace(
             f"${placeholder}", _write(cell, argument, op.precedence + (1 if tighter else 0))

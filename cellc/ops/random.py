@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cellc.ir import NOWHERE, Type, TypeMismatch
-from cellc.ops.op import Attrs, Op, elementwise
 from cellc.ir.types import shape_text
+from cellc.ops.op import Attrs, Op, elementwise
 
 
 def _drawn(args: Sequence[Type], attrs: Attrs) -> Type:

@@ -1,0 +1,1 @@
+"""Rewrites that preserve the value of a cell, and the schedule."""

@@ -85,5 +85,5 @@ class Combine:
 
     def run(self, cell: Cell) -> Cell:
         for rule in self.rules:
-            cell, _ = rewrite(cell, (rule,), vectors_only=True)
+            cell, _ = rewrite(cell, (rule,), combining=True)
         return cell

@@ -89,9 +89,7 @@ def _ends(cell: Cell, name: str, end: str) -> tuple[object, ...]:
     """Where the slices that a node reads start or stop."""
     node = cell.nodes[name]
     pieces = [
-        cell.nodes[argument]
-        for argument in node.args
-        if _role(cell, node, argument)[0] == "piece"
+        cell.nodes[argument] for argument in node.args if _role(cell, node, argument)[0] == "piece"
     ]
     return tuple(piece.attr(end) for piece in pieces)
 

@@ -76,7 +76,7 @@ class RegroupSums:
         loops, edit = loops_of(cell), Edit(cell)
         for name in cell.nodes:
             edit.keep(name)
-            terms = self._terms(cell, name) if self._is_root(cell, name) else []
+            terms = self._terms(cell, loops, name) if self._is_root(cell, name) else []
             known = [term for term in terms if loops.get(term) != loops.get(name)]
             looped = [term for term in terms if loops.get(term) == loops.get(name)]
             if name in loops and len(terms) > 2 and len(known) > 1:
@@ -92,13 +92,14 @@ class RegroupSums:
             len(users) == 1 and cell.uses[name] == 1 and cell.nodes[users[0]].op.name == "add"
         )
 
-    def _terms(self, cell: Cell, name: str) -> list[str]:
-        """The terms of a sum, through sums that nothing else uses."""
+    def _terms(self, cell: Cell, loops: dict[str, int], name: str) -> list[str]:
+        """The terms of a sum, through sums of the same loop that nothing else uses."""
         terms: list[str] = []
         pending = list(reversed(cell.nodes[name].args))
         while pending:
             term = pending.pop()
-            if cell.nodes[term].op.name == "add" and cell.uses[term] == 1:
+            same_loop = loops.get(term) == loops.get(name)
+            if same_loop and cell.nodes[term].op.name == "add" and cell.uses[term] == 1:
                 pending.extend(reversed(cell.nodes[term].args))
             else:
                 terms.append(term)

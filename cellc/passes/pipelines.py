@@ -26,6 +26,7 @@ PIPELINES: dict[str, tuple[Pass, ...]] = {
         Extents(),
         SplitProducts(),
         RegroupSums(),
+        Dce(),
         FuseMatmul(),
         Cse(),
         FuseElementwise(),

@@ -10,6 +10,7 @@ from cellc.ir import Cell, TypeMismatch
 from cellc.ops import find
 from cellc.passes.dce import Dce
 from cellc.passes.edit import Edit, spans_of
+from cellc.passes.loops import loops_of
 from cellc.syntax import tree
 from cellc.syntax.parse import parse_rule
 
@@ -25,17 +26,15 @@ class Firing:
 Bindings = dict[tree.Expression, str]
 
 
-def rewrite(
-    cell: Cell, rules: Sequence[str], vectors_only: bool = False
-) -> tuple[Cell, list[Firing]]:
+def rewrite(cell: Cell, rules: Sequence[str], combining: bool = False) -> tuple[Cell, list[Firing]]:
     """The cell rewritten until no rule applies, and the log of what fired where.
 
-    With ``vectors_only`` a rule applies only where every name in it stands for a value
-    of the result's own shape.
+    With ``combining`` a rule applies only where all operations that it joins are in one
+    loop, or all in none, and every name in it stands for a value of the result's shape.
     """
     log: list[Firing] = []
     while True:
-        step = _Sweep(cell, rules, vectors_only)
+        step = _Sweep(cell, rules, combining)
         changed = Dce().run(step.run())
         log += step.log
         if not step.log:
@@ -59,10 +58,10 @@ def _parsed(rules: tuple[str, ...]) -> dict[str, list[tuple[str, tree.Rule]]]:
 class _Sweep:
     """One pass over all nodes, operands first."""
 
-    def __init__(self, cell: Cell, rules: Sequence[str], vectors_only: bool) -> None:
+    def __init__(self, cell: Cell, rules: Sequence[str], combining: bool) -> None:
         self.edit, self.uses = Edit(cell), cell.uses
         self.rules = _parsed(tuple(rules))
-        self.vectors_only = vectors_only
+        self.loops = loops_of(cell) if combining else None
         self.log: list[Firing] = []
 
     def run(self) -> Cell:
@@ -83,8 +82,11 @@ class _Sweep:
     def _permitted(self, rule: tree.Rule, name: str, bindings: Bindings) -> bool:
         if rule.unshared is not None and self.uses.get(bindings[rule.unshared], 2) > 1:
             return False
-        if not self.vectors_only:
+        if self.loops is None:
             return True
+        joined = [node for part, node in bindings.items() if isinstance(part, tree.Call)]
+        if any(self.loops.get(node) != self.loops.get(name) for node in joined):
+            return False
         shape = self.edit.nodes[name].type.shape
         named = [node for part, node in bindings.items() if isinstance(part, tree.Name)]
         weights = {

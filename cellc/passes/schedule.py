@@ -6,7 +6,18 @@ from dataclasses import dataclass
 
 import networkx as nx
 
-from cellc.ir import BATCH, NOWHERE, TIME, AtConstruction, AtOnce, Cell, Loop, Once, Region, Schedule
+from cellc.ir import (
+    BATCH,
+    NOWHERE,
+    TIME,
+    AtConstruction,
+    AtOnce,
+    Cell,
+    Loop,
+    Once,
+    Region,
+    Schedule,
+)
 from cellc.passes.loops import with_recurrence
 from cellc.passes.recurrence import recurrence_of, sequential_depth
 
@@ -78,9 +89,7 @@ def _levels(graph: nx.DiGraph[str], components: list[set[str]]) -> dict[str, int
         ]
         level[number] = max(before, default=0)
     return {
-        name: level[number]
-        for number in condensed
-        for name in condensed.nodes[number]["members"]
+        name: level[number] for number in condensed for name in condensed.nodes[number]["members"]
     }
 
 

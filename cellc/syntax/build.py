@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import isfinite
 from typing import Any
 
 from lark import Token
@@ -12,9 +13,10 @@ from lark.visitors import Transformer_NonRecursive
 
 from cellc.diagnostics import CellcError, Diagnostic, Source, Span
 from cellc.syntax import tree
-from cellc.syntax.characters import canonical, raised_glyphs
+from cellc.syntax.characters import LONGEST_NAME, canonical, is_name, raised_glyphs
 
 DEEPEST_EXPRESSION = 200
+LARGEST_DIMENSION = 1_000_000_000
 
 _COMPARISONS = {
     "<": "less",
@@ -50,9 +52,7 @@ class TreeBuilder(Transformer_NonRecursive[Token, Any]):
 
     def _name(self, token: Token, prime: Token | None = None) -> tree.Name:
         span = self._span(token)
-        glyphs = raised_glyphs(str(token))
-        if glyphs:
-            raise CellcError(_glyph(span, str(token), glyphs))
+        _check_name(span, str(token))
         span = span if prime is None else span.to(self._span(prime))
         return tree.Name(canonical(token) + ("" if prime is None else "'"), span)
 
@@ -74,7 +74,10 @@ class TreeBuilder(Transformer_NonRecursive[Token, Any]):
     # expressions
 
     def number(self, children: list[Any], span: Span) -> tree.Number:
-        return tree.Number(float(children[0]), span)
+        value = float(children[0])
+        if not isfinite(value):
+            raise CellcError(Diagnostic("not-finite", "the number is too large", span))
+        return tree.Number(value, span)
 
     def name(self, children: list[Any], span: Span) -> tree.Name:
         return self._name(children[0], children[1])
@@ -176,8 +179,13 @@ class TreeBuilder(Transformer_NonRecursive[Token, Any]):
 
     def dimension(self, children: list[Any], span: Span) -> tree.Dimension:
         name, argument = self._name(children[0]).name, self._name(children[1]).name
-        default = None if children[2] is None else int(float(children[2]))
-        return tree.Dimension(name, argument, default, span)
+        if children[2] is None:
+            return tree.Dimension(name, argument, None, span)
+        default = float(children[2])
+        if default % 1 or not 1 <= default <= LARGEST_DIMENSION:
+            message = f"a dimension is a whole number from 1 to {LARGEST_DIMENSION:,}"
+            raise CellcError(Diagnostic("not-a-dimension", message, self._span(children[2])))
+        return tree.Dimension(name, argument, int(default), span)
 
     def output(self, children: list[Any], span: Span) -> tree.Output:
         return tree.Output(tuple(children), span)
@@ -196,6 +204,25 @@ class TreeBuilder(Transformer_NonRecursive[Token, Any]):
     def equation(self, children: list[Any], span: Span) -> tree.Equation:
         (target, shape), value = children
         return tree.Equation(target.name, shape, value, span)
+
+
+def _check_name(span: Span, name: str) -> None:
+    """Refuse names that are too long, or no names once they are in canonical form."""
+    glyphs = raised_glyphs(name)
+    if glyphs:
+        raise CellcError(_glyph(span, name, glyphs))
+    if not is_name(canonical(name)):
+        raise CellcError(
+            Diagnostic(
+                "glyph-in-name",
+                f"`{name}` is no name: it stands for `{canonical(name)}`",
+                span,
+                "letters, digits and underscores make a name",
+            )
+        )
+    if len(canonical(name)) > LONGEST_NAME:
+        message = f"a name of {len(name):,} characters; the limit is {LONGEST_NAME}"
+        raise CellcError(Diagnostic("name-too-long", message, span))
 
 
 def _glyph(span: Span, name: str, glyphs: str) -> Diagnostic:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import builtins
 import keyword
+import re
 import unicodedata
 from collections.abc import Iterator
 
-from cellc.diagnostics import Collector, Diagnostic, Source, Span
+from cellc.diagnostics import HIDDEN, Collector, Diagnostic, Source, Span
 
 LARGEST_FILE = 1_000_000
 LONGEST_LINE = 10_000
+LONGEST_NAME = 100
 
 #: Look-alikes that stand for one sign of the grammar. Each is one character wide, so
 #: folding keeps every position of the text.
@@ -25,6 +28,11 @@ FOLDED = str.maketrans(
         "‘": "'",
     }
 )
+
+_NAME = re.compile(r"[^\W\d_](?:[\w\u0300-\u036F])*")
+
+#: What Python has a meaning for; emitted code may need any of it.
+_PYTHON = frozenset([*keyword.kwlist, *dir(builtins)])
 
 _ACCENTS = {
     "\u0302": "hat",
@@ -43,12 +51,10 @@ def read_source(name: str, data: bytes | str) -> Source:
     ``control-character``; all control characters of a file are reported at once.
     """
     found = Collector()
+    name = "".join(character if character.isprintable() else "?" for character in name)
     if len(data) > LARGEST_FILE:
         found.add(
-            Diagnostic(
-                "file-too-large",
-                f"{name} has {len(data):,} characters; the limit is {LARGEST_FILE:,}",
-            )
+            Diagnostic("file-too-large", f"{name} exceeds the limit of {LARGEST_FILE:,} characters")
         )
         found.raise_if_any()
     if isinstance(data, bytes):
@@ -82,7 +88,7 @@ def _faults(source: Source) -> Iterator[Diagnostic]:
             )
         start += len(line) + 1
     for position, character in enumerate(source.text):
-        if unicodedata.category(character) in ("Cc", "Cf", "Cs") and character not in "\n\t":
+        if unicodedata.category(character) in HIDDEN and character not in "\n\t":
             yield Diagnostic(
                 "control-character",
                 f"the text holds the control character U+{ord(character):04X}",
@@ -97,6 +103,11 @@ def canonical(name: str) -> str:
     return unicodedata.normalize("NFKC", name)
 
 
+def is_name(name: str) -> bool:
+    """Whether a canonical form is still a name: that of ``a⑴`` is ``a(1)``, which is none."""
+    return _NAME.fullmatch(name) is not None
+
+
 def raised_glyphs(name: str) -> str:
     """The superscript and subscript glyphs of a name; they are not letters of names."""
     return "".join(
@@ -109,7 +120,8 @@ def raised_glyphs(name: str) -> str:
 def ascii_name(name: str) -> str:
     """A plain ASCII identifier for a name: ``c̃`` is ``c_tilde``, ``τ`` is ``tau``.
 
-    A prime becomes ``_next``. Different names may collide; the caller checks.
+    A prime becomes ``_next``; a word of Python gets an underscore behind it. Different
+    names may collide; the caller checks.
     """
     parts: list[str] = []
     for character in unicodedata.normalize("NFD", name):
@@ -120,7 +132,7 @@ def ascii_name(name: str) -> str:
         else:
             parts.append(_spelled_out(character))
     identifier = "".join(parts)
-    return identifier + "_" if keyword.iskeyword(identifier) else identifier
+    return identifier + "_" if identifier in _PYTHON else identifier
 
 
 def _spelled_out(letter: str) -> str:

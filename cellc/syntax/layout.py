@@ -118,7 +118,7 @@ def _waits(token: Token) -> bool:
 def _starts_statement(stream: list[Token], index: int) -> bool:
     """Whether the line at ``index`` opens with a keyword or with ``name =``."""
     words: list[Token] = []
-    for token in stream[index:]:
+    for token in stream[index : index + 8]:
         if token.kind == "newline":
             break
         if token.kind != "space":

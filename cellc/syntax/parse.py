@@ -80,8 +80,7 @@ def _definitions(statements: list[tree.Statement], found: Collector) -> list[tre
             )
             break
     return [
-        tree.Definition(header, tuple(group))
-        for header, group in zip(headers, groups, strict=True)
+        tree.Definition(header, tuple(group)) for header, group in zip(headers, groups, strict=True)
     ]
 
 
@@ -167,6 +166,8 @@ def _missing_operator(
         if both
         else ("write `·` for the matrix product", "or `*` for the elementwise one")
     )
+    if before.kind == "name" and left.islower():
+        hints = (*hints, f"or `{left}(…)` to apply a function")
     return Diagnostic(
         "missing-operator",
         "two values stand side by side without an operator",
@@ -184,6 +185,9 @@ def _expectation(error: UnexpectedToken | UnexpectedCharacters) -> str:
 
 
 def _syntax_hints(here: layout.Token, before: layout.Token | None) -> tuple[str, ...]:
+    for token in (here, before):
+        if token is not None and token.text in layout.KEYWORDS:
+            return (f"`{token.text}` is a word of the language; another name can stand here",)
     if here.text in ("{", "}", ";"):
         return ("the language has no braces and no semicolons; a newline ends a statement",)
     if here.text == '"':

@@ -1,0 +1,49 @@
+# make demo    train cells on Japanese Vowels, from a fresh checkout
+# make test    style, types and the everyday tests
+# make test-all  the slow tests too
+# make docs    regenerate docs/ops.md and the pictures
+# make bench   compare emitted code with hand-written loops
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test test-all docs bench format clean
+
+demo: .venv/demo
+	$(BIN)/python examples/japanese_vowels.py
+
+test: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -n auto -m "not slow"
+
+test-all: .venv/dev
+	$(BIN)/python -m pytest -n auto
+
+docs: .venv/dev
+	$(BIN)/python docs/generate.py
+
+bench: .venv/dev
+	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/compile_time.py
+
+format: .venv/dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/cellc fmt specs/*.cell
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/demo: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) -e ".[demo]"
+	touch $@
+
+.venv/dev: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) -e ".[dev,demo]"
+	touch $@

@@ -1,0 +1,182 @@
+"""Regions as Torch statements over rows.
+
+Sequences are run as rows: the steps of all sequences one below the other, longest
+sequence first, which is how a PackedSequence holds them. ``sizes`` says how many rows
+each step has, so that a sequence that has ended costs nothing and keeps its state.
+"""
+
+from __future__ import annotations
+
+import ast
+
+from cellc.backends import pyast
+from cellc.backends.base import Emitter
+from cellc.backends.pyast import Block, Item, Line, Remark, lines, quote, quote_statements
+from cellc.backends.spelling import Speller
+from cellc.ir import Dim, Loop, Schedule
+from cellc.syntax.characters import ascii_name
+
+SPELLER = Speller("torch", "torch")
+
+_RESERVED = (
+    "torch", "nn", "F", "Tensor", "PackedSequence", "math", "zlib", "self", "state", "sizes",
+    "rows", "ended", "packed", "batched", "draw", "seed", "real", "device", "dtype", "batch_first",
+    "steps", "parts", "output",
+)  # fmt: skip
+
+
+class TorchEmitter(Emitter):
+    """Writes regions over rows; weights used in a loop are transposed before it."""
+
+    reserved = _RESERVED
+
+    def __init__(self, schedule: Schedule, speller: Speller) -> None:
+        super().__init__(schedule, speller)
+        self.hoisted: dict[str, Line] = {}
+        self.constructing = False
+        self.splits = _splits(self)
+        self.pieces = {piece for pieces in self.splits.values() for piece in pieces}
+
+    def param(self, name: str) -> ast.expr:
+        return quote(f"self.{ascii_name(name)}")
+
+    def is_inline(self, name: str) -> bool:
+        return name not in self.pieces and super().is_inline(name)
+
+    def call_argument(self, name: str, value: ast.expr) -> ast.expr:
+        if self.constructing:
+            return quote("torch.tensor(v, dtype=real)", v=value)
+        tensor = f"number_{len(self.hoisted) + 1}"
+        like = self.ids[self.cell.inputs[0]]
+        for known, line in self.hoisted.items():
+            if ast.unparse(line.statement).endswith(f".new_tensor({ast.unparse(value)})"):
+                return pyast.name(known)
+        made = pyast.assign(tensor, quote(f"{like}.new_tensor(v)", v=value))
+        self.hoisted[tensor] = Line(made, self.origin([name]))
+        return pyast.name(tensor)
+
+    def spread(self, name: str, value: ast.expr) -> ast.expr:
+        count = "rows" if isinstance(self.region, Loop) else f"len({self.ids[self.cell.inputs[0]]})"
+        return quote(f"v.expand({count}, *v.shape)", v=value)
+
+    def spelled(self, name: str) -> ast.expr:
+        value = super().spelled(name)
+        if isinstance(self.region, Loop):
+            value = _Transposed(self).visit(value)
+        return value
+
+    def statement(self, name: str) -> list[Item]:
+        """A value and, where slices take it apart, the one statement that does so."""
+        if name in self.pieces:
+            return []
+        found = super().statement(name)
+        if name in self.splits:
+            pieces = self.splits[name]
+            found.append(Line(pyast.assign([self.ids[p] for p in pieces], self._split(name)),
+                              self.comment(*pieces)))  # fmt: skip
+        return found
+
+    def _split(self, name: str) -> ast.expr:
+        pieces = self.splits[name]
+        shapes = [self.cell.nodes[piece].type.shape for piece in pieces]
+        axis, whole = -len(shapes[0]), pyast.name(self.ids[name])
+        if len(set(shapes)) == 1:
+            return quote("whole.chunk(count, axis)", whole=whole, count=len(pieces), axis=axis)
+        sizes = ast.Tuple([self.attribute(shape[0]) for shape in shapes], ast.Load())
+        return quote("whole.split(sizes, axis)", whole=whole, sizes=sizes, axis=axis)
+
+    def shift(self, name: str) -> list[Item]:
+        following = self.cell.values("next")[name]
+        value = self.reference(following)
+        if self.cell.nodes[following].type.extent < self.cell.nodes[name].type.extent:
+            value = self.spread(following, value)
+        self.helpers["shifted"] = _SHIFTED
+        state = self.ids[name]
+        call = quote("shifted(v, s, sizes)", v=value, s=state)
+        return [Line(pyast.assign([self.whole(name), state], call), self.comment(name))]
+
+    def loop(self, region: Loop) -> list[Item]:
+        """The loop over steps; sequences leave it as they end."""
+        kept = self.needed_later(region)
+        carried = [self.ids[state] for state in region.carries]
+        core = self.statements(region)
+        nexts = self.cell.values("next")
+        following = [ast.unparse(self.reference(nexts[state])) for state in region.carries]
+        core += [line for n in kept for line in lines(f"{self.ids[n]}_steps.append({self.ids[n]})")]
+        core += lines(f"{', '.join(carried)} = {', '.join(following)}")
+        targets = ["rows", *self.steps_used.values()]
+        splits = [f"{self.whole(n)}.split(sizes)" for n in self.steps_used]
+        over = f"zip({', '.join(['sizes', *splits])})" if splits else "sizes"
+        self.steps_used = {}
+        head = quote_statements(f"for {', '.join(targets)} in {over}:\n    pass")[0]
+        left = ", ".join(f"{s}[rows:]" for s in carried)
+        stay = ", ".join(f"{s}[:rows]" for s in carried)
+        names = ", ".join(carried)
+        leave = lines(
+            f"""
+            if rows < len({carried[0]}):
+                ended.append(({left},))
+                {names} = {stay}
+            """
+        )
+        before = [line for n in kept for line in lines(f"{self.ids[n]}_steps = []")]
+        after = [line for n in kept for line in lines(
+            f"{self.whole(n)} = torch.cat({self.ids[n]}_steps)")]  # fmt: skip
+        comma = "," if len(carried) == 1 else ""
+        after += lines(
+            f"""
+            if ended:
+                {names}{comma} = (torch.cat(parts) for parts in zip(({names},), *reversed(ended)))
+            """
+        )
+        remark = Remark("sequences that have ended leave with their state")
+        return [*lines("ended = []"), *before, Block(head, (remark, *leave, *core)), *after]
+
+
+class _Transposed(ast.NodeTransformer):
+    """Replaces ``W.T`` in a loop by a variable that is set before it."""
+
+    def __init__(self, emitter: TorchEmitter) -> None:
+        self.emitter = emitter
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        if node.attr != "T" or not isinstance(node.value, (ast.Name, ast.Attribute)):
+            return node
+        weight = ast.unparse(node.value)
+        name = f"{weight.removeprefix('self.')}_T"
+        self.emitter.hoisted.setdefault(
+            name, Line(pyast.assign(name, quote(f"{weight}.T")), "transposed once")
+        )
+        return pyast.name(name)
+
+
+def _splits(emitter: TorchEmitter) -> dict[str, list[str]]:
+    """Values that slices of their own region take apart without a rest, with the slices."""
+    cell, found = emitter.cell, {}
+    for name, node in cell.nodes.items():
+        users = list(cell.graph.successors(name))
+        slices = [u for u in users if cell.nodes[u].op.name == "slice"
+                  and "axis" not in dict(cell.nodes[u].attrs)
+                  and emitter.region_of.get(u) is emitter.region_of.get(name)]  # fmt: skip
+        if len(slices) < 2 or node.op.leaf:
+            continue
+        starts = {cell.nodes[u].attr("start"): u for u in slices}
+        place, ordered = Dim.of(0), []
+        while place in starts:
+            ordered.append(starts[place])
+            stop = cell.nodes[ordered[-1]].attr("stop")
+            assert isinstance(stop, Dim)
+            place = stop
+        if place == node.type.shape[0] and len(ordered) == len(slices):
+            found[name] = ordered
+    return found
+
+
+_SHIFTED = '''
+def shifted(value, first, sizes):
+    """The rows of the step before, ``first`` at the start, and each sequence's last row."""
+    steps = value.split(sizes)
+    before = torch.cat([first, *(step[:rows] for step, rows in zip(steps, sizes[1:]))])
+    ends = zip(reversed(steps), [0, *reversed(sizes[1:])])
+    return before, torch.cat([step[rows:] for step, rows in ends])
+'''

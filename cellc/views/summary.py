@@ -1,0 +1,108 @@
+"""What a cell is, in figures: shapes, parameters, arithmetic and memory traffic per step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cellc.ir import TIME, Cell, Dim, Schedule
+from cellc.ir.dimension import product
+from cellc.ir.types import shape_text
+from cellc.ops import TABLE
+from cellc.ops.notation import equations_of, initial_value_of
+
+_BYTES_PER_NUMBER = 4
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one step of one sequence costs, as formulas over the dimensions.
+
+    ``flops`` counts a multiplication and an addition as two and a tanh as four;
+    ``bytes`` is what operations read and write in float32 if each stands alone.
+    """
+
+    flops: Dim
+    bytes: Dim
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The facts that `cellc show` prints."""
+
+    cell: Cell
+    recurrence: str
+    parameters: Dim
+    cost: Cost
+
+    def as_dict(self, sizes: Mapping[str, int]) -> dict[str, Any]:
+        """The facts as plain data, with counts for the given sizes."""
+        cell = self.cell
+        nodes = cell.nodes
+        return {
+            "name": cell.name,
+            "description": cell.description,
+            "citations": list(cell.citations),
+            "equations": equations_of(cell),
+            "comments": dict(cell.comments),
+            "inputs": {name: shape_text(nodes[name].type.shape) for name in cell.inputs},
+            "states": {name: shape_text(nodes[name].type.shape) for name in cell.states},
+            "params": {
+                name: {"shape": shape_text(nodes[name].type.shape),
+                       "initial": initial_value_of(cell, name)}
+                for name in cell.params
+            },
+            "options": {name: nodes[name].attr("default") for name in cell.options},
+            "arguments": {dim: argument.name for dim, argument in cell.dims.items()},
+            "recurrence": self.recurrence,
+            "key": cell.key(),
+            "sizes": dict(sizes),
+            "parameters": counted(self.parameters, sizes),
+            "flops_per_step": counted(self.cost.flops, sizes),
+            "bytes_per_step": counted(self.cost.bytes, sizes),
+        }  # fmt: skip
+
+
+def summarise(cell: Cell, schedule: Schedule) -> Summary:
+    """The facts about a cell; ``schedule`` is its scheduled form, optimised or not."""
+    total = Dim.of(0)
+    for name in cell.params:
+        total = total + product(cell.nodes[name].type.shape)
+    kinds = [loop.recurrence for loop in schedule.loops]
+    return Summary(cell, ", ".join(kinds) or "none", total, cost_of(schedule))
+
+
+def cost_of(schedule: Schedule) -> Cost:
+    """The cost of one step: everything that is computed for every step."""
+    flops, numbers = Dim.of(0), Dim.of(0)
+    cell = schedule.cell
+    for region in schedule.regions:
+        for name in region.values:
+            node = cell.nodes[name]
+            if TIME in node.type.extent and not node.op.leaf:
+                flops = flops + flops_of(cell, name)
+                if TABLE[node.op.name].kind != "structural":
+                    shapes = [cell.nodes[argument].type.shape for argument in node.args]
+                    for shape in [*shapes, node.type.shape]:
+                        numbers = numbers + product(shape)
+    return Cost(flops, numbers * _BYTES_PER_NUMBER)
+
+
+def flops_of(cell: Cell, name: str) -> Dim:
+    """The floating-point operations of one value."""
+    node = cell.nodes[name]
+    op = TABLE[node.op.name]
+    if op.kind == "contraction":
+        weight = product(cell.nodes[node.args[0]].type.shape)
+        extra = product(node.type.shape) if len(node.args) > 2 else Dim.of(0)
+        return weight * 2 + extra
+    if op.kind == "reduction":
+        return product(cell.nodes[node.args[0]].type.shape) * op.flops
+    return product(node.type.shape) * op.flops
+
+
+def counted(dim: Dim, sizes: Mapping[str, int]) -> dict[str, Any]:
+    """A formula and, where the sizes give it one, its value."""
+    known = dim.names <= sizes.keys()
+    return {"formula": str(dim), "count": dim.evaluate(sizes) if known else None}

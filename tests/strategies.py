@@ -1,0 +1,83 @@
+"""Random well-typed cells, as spec text, so that a failing one shrinks to something readable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hypothesis import strategies as st
+
+#: Functions of one value that stay smooth and small, so that comparisons stay sharp.
+UNARY = ("sigmoid", "tanh", "sin", "cos", "softplus", "-", "standardize", "softmax", "abs", "relu")
+BINARY = ("+", "-", "*", "max", "min")
+
+
+@dataclass
+class Draft:
+    """A spec under construction: what may be named, and what has not been used yet."""
+
+    names: list[str]
+    lines: list[str] = field(default_factory=list)
+    unused: list[str] = field(default_factory=list)
+    weights: int = 0
+
+
+@st.composite
+def specs(draw: st.DrawFn) -> str:
+    """The text of a cell with one or two states, a vector and a scalar input."""
+    states = draw(st.sampled_from([["h"], ["h", "c"]]))
+    scalar = draw(st.booleans())
+    draft = Draft([*states, "x"])
+    head = ["cell drawn", "input x[I]" + (", t" if scalar else "")]
+    head.append("state " + ", ".join(f"{s}[H]" for s in states))
+    head.append("param p[H] shared")
+    draft.unused += ["p"] + (["t"] if scalar else [])
+    for number in range(draw(st.integers(0, 4))):
+        name = f"v{number}"
+        draft.lines.append(f"{name} = {draw(vectors(draft, 2, name))}")
+        draft.names.append(name)
+        draft.unused.append(name)
+    for state in states:
+        target = f"{state}'"
+        body = draw(vectors(draft, 2, state))
+        draft.lines.append(f"{target} = tanh({body})*0.9")
+        draft.names.append(target)
+    rest = " + ".join(f"0.1*{name}" for name in dict.fromkeys(draft.unused))
+    draft.lines.append(f"y[H] = tanh(W·[x, h]) + {rest}")
+    order = draw(st.permutations(draft.lines))
+    return "\n".join([*head, *order, "output " + draw(st.sampled_from(["y", "y, h'"]))]) + "\n"
+
+
+@st.composite
+def vectors(draw: st.DrawFn, draft: Draft, depth: int, target: str) -> str:
+    """An expression of shape [H]."""
+    known = [name for name in draft.names if name != "x"]
+    if depth == 0:
+        return draw(st.sampled_from([*known, "p"]))
+    kind = draw(st.sampled_from(["product", "unary", "binary", "gate", "where", "prev", "leaf"]))
+    if kind == "product":
+        draft.weights += 1
+        number = draft.weights
+        operand = draw(st.sampled_from(["x", *known, "[h, x]", f"({known[0]}*p)"]))
+        bias = draw(st.sampled_from(["", f" + b_{number}"]))
+        return f"(W_{number}·{operand}{bias})"
+    if kind == "unary":
+        function = draw(st.sampled_from(UNARY))
+        inner = draw(vectors(draft, depth - 1, target))
+        return f"(-({inner}))" if function == "-" else f"{function}({inner})"
+    if kind == "binary":
+        function = draw(st.sampled_from(BINARY))
+        a, b = (draw(vectors(draft, depth - 1, target)) for _ in range(2))
+        return f"{function}({a}, {b})" if function.isalpha() else f"(({a}) {function} ({b}))"
+    if kind == "gate":
+        gate, a, b = (draw(vectors(draft, depth - 1, target)) for _ in range(3))
+        draft.weights += 1
+        name = f"k{draft.weights}"
+        draft.lines.append(f"{name} = sigmoid({gate})")
+        return f"({name}*({a}) + (1 - {name})*({b}))"
+    if kind == "where":
+        a, b = (draw(vectors(draft, depth - 1, target)) for _ in range(2))
+        return f"where({draw(st.sampled_from(known))} < 0.25, {a}, {b})"
+    if kind == "prev":
+        lag = draw(st.integers(1, 2))
+        return f"prev({draw(st.sampled_from([n for n in known if len(n) == 1]))}, {lag})"
+    return draw(st.sampled_from([*known, "p"]))

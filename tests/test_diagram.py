@@ -1,0 +1,173 @@
+"""The gate diagram: every cell renders, the same way each time, and loses no value."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+import cellc
+from cellc.diagnostics import CellcError
+from cellc.ir import Cell
+from cellc.passes.pipelines import optimise
+from cellc.resources import shipped_specs
+from cellc.views.diagram import Drawing, diagram
+from cellc.views.latex import step_values
+
+SPECS = list(shipped_specs())
+MAGIC = {".png": b"\x89PNG\r\n\x1a\n", ".pdf": b"%PDF-", ".svg": b"<?xml", ".dot": b"digraph"}
+#: Sums that are two things, a learned box and a circle for what is added unweighted.
+SPLIT = {"gru_reset_after": 1, "mut1": 1, "mut2": 1}
+SVG = "{http://www.w3.org/2000/svg}"
+XLINK = "{http://www.w3.org/1999/xlink}"
+
+EVERYTHING = """
+cell everything
+input x[I]
+input t
+state h[H], c[H]
+param τ[H]
+param p[H]
+leak = 0.001
+i  = sigmoid(W_xi·x + W_hi·prev(h, 2) + b)
+ĝ  = tanh(W·x - U·prev(x) + b)
+c̃  = i*c + (1 - i)*ĝ
+φ  = mod(t - p, τ)/τ            # phase <of> the "cycle" & more \\N
+k  = where(φ < 0.5, 2*φ, leak*φ)
+c' = k*c̃ + (1 - k)*c
+h' = max(0, c')*softmax(U·c')^2*h
+output h', sigmoid(c')
+"""
+
+
+def learned_boxes(drawing: Drawing) -> int:
+    return drawing.dot.count('fillcolor="#fbd46d"')
+
+
+def circles(drawing: Drawing) -> int:
+    return drawing.dot.count('fillcolor="#f3b9a8"')
+
+
+def texts(drawing: Drawing) -> list[str]:
+    return [text.text or "" for text in ET.fromstring(drawing.svg()).iter(f"{SVG}text")]
+
+
+def tooltips(drawing: Drawing) -> list[str]:
+    return [link.get(f"{XLINK}title", "") for link in ET.fromstring(drawing.svg()).iter(f"{SVG}a")]
+
+
+def computed(cell: Cell) -> set[str]:
+    """The named values of a step that are computed."""
+    return {
+        name for name in step_values(cell) if not cell.nodes[name].op.leaf and not name.isdigit()
+    }
+
+
+@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("level", ["O0", "O2"])
+def test_every_spec_is_drawn_the_same_way_twice(name: str, level: str) -> None:
+    cell = optimise(cellc.load(name), level)
+    drawing = diagram(cell)
+    assert ET.fromstring(drawing.svg()).tag == f"{SVG}svg"
+    assert diagram(cell).svg() == drawing.svg()
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_gates_and_ends_are_named(name: str) -> None:
+    cell = cellc.load(name)
+    shown = texts(diagram(cell))
+    names = {value.rstrip("'") for value in computed(cell)} | {*cell.inputs, *cell.states}
+    assert names <= set(shown)
+    assert shown.count("t−1") == len(cell.states)
+
+
+@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("level", ["O0", "O2"])
+def test_every_value_of_the_step_is_drawn_or_absorbed(name: str, level: str) -> None:
+    cell = optimise(cellc.load(name), level)
+    drawing = diagram(cell)
+    assert drawing.stands_for.keys() == step_values(cell)
+    drawn = sum("tooltip=" in line for line in drawing.dot.splitlines())
+    split = drawn - len(set(drawing.stands_for.values())) - len(cell.states)
+    assert split == SPLIT.get(name, 0) if level == "O0" else split >= 0
+
+
+@pytest.mark.parametrize(
+    ("name", "boxes", "pointwise"),
+    [("rnn", 1, 0), ("lstm", 4, 5), ("gru", 3, 5), ("peephole_lstm", 4, 5), ("cifg", 3, 6),
+     ("gru_reset_after", 4, 7), ("nig", 3, 5), ("mut3", 3, 6)],
+)  # fmt: skip
+def test_a_learned_affine_expression_is_one_box(name: str, boxes: int, pointwise: int) -> None:
+    drawing = diagram(cellc.load(name))
+    assert (learned_boxes(drawing), circles(drawing)) == (boxes, pointwise)
+
+
+def test_peepholes_are_dashed() -> None:
+    assert diagram(cellc.load("peephole_lstm")).dot.count("style=dashed") == 3
+    assert "style=dashed" not in diagram(cellc.load("lstm")).dot
+
+
+def test_concatenations_are_joined_once() -> None:
+    assert diagram(cellc.load("lstm")).dot.count("shape=point") == 1
+    alone = cellc.parse("cell a\ninput x[I]\nstate h[H]\nh' = tanh(W·[h, x] + b)\noutput h'\n")
+    assert "shape=point" not in diagram(alone).dot
+
+
+def test_a_coupled_gate_is_one_minus_the_other() -> None:
+    assert "1−" in texts(diagram(cellc.load("cifg")))
+
+
+def test_comments_and_equations_are_tooltips() -> None:
+    assert "f = sigmoid(W_f·[h, x] + b_f)\nforget gate" in tooltips(diagram(cellc.load("lstm")))
+
+
+def test_every_kind_of_value_can_be_drawn() -> None:
+    cell = cellc.parse(EVERYTHING)
+    drawing = diagram(cell)
+    shown = texts(drawing)
+    assert {"φ", "k", "ĝ", "c̃", "?", "^2", "t−3", "÷"} <= set(shown)
+    assert any('phase <of> the "cycle" & more' in tip for tip in tooltips(drawing))
+    assert drawing.stands_for.keys() == step_values(cell)
+    assert diagram(optimise(cell, "O2")).svg()
+
+
+@pytest.mark.parametrize(("value", "shown"), [("h0", "h0"), ("3*h0", "3*h0"), ("x", "x")])
+def test_a_next_value_that_is_no_computed_one_is_drawn(value: str, shown: str) -> None:
+    text = f"cell a\ninput x[H]\nstate h[H]\nparam h0[H]\nh' = {value}\noutput h + x + h0\n"
+    assert shown in texts(diagram(cellc.parse(text)))
+
+
+@pytest.mark.parametrize("suffix", MAGIC)
+def test_files_begin_as_their_format_does(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"lstm{suffix}"
+    drawing = diagram(cellc.load("lstm"))
+    drawing.save(path)
+    drawing.save(str(path))
+    assert path.read_bytes().startswith(MAGIC[suffix])
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["lstm.gif", "lstm"])
+def test_what_cannot_be_written_leaves_nothing(name: str, tmp_path: Path) -> None:
+    with pytest.raises(CellcError) as caught:
+        diagram(cellc.load("lstm")).save(tmp_path / name)
+    (diagnostic,) = caught.value.diagnostics
+    assert diagnostic.code == "unwritable"
+    if "missing" not in name:
+        assert diagnostic.hints == ("known endings: .svg, .png, .pdf, .dot",)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_in_the_way_is_an_error_and_stays(tmp_path: Path) -> None:
+    (tmp_path / "lstm.svg").mkdir()
+    with pytest.raises(CellcError):
+        diagram(cellc.load("lstm")).save(tmp_path / "lstm.svg")
+    assert [path.name for path in tmp_path.iterdir()] == ["lstm.svg"]
+
+
+def test_a_notebook_shows_it() -> None:
+    drawing = cellc.draw(cellc.load("gru"))
+    bundle = drawing._repr_mimebundle_()
+    assert bundle["image/svg+xml"] == drawing._repr_svg_() == drawing.svg()
+    assert bundle["text/plain"] == "Drawing(title='gru')"

@@ -1,0 +1,168 @@
+"""Each pass on a small cell, before and after as text, and where it has nothing to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import cellc
+from cellc.ir import Cell, print_cell, print_schedule, verify
+from cellc.passes.algebra import SIMPLIFY, Algebra, Combine
+from cellc.passes.base import Pass, name_of
+from cellc.passes.cse import Cse
+from cellc.passes.dce import Dce
+from cellc.passes.extents import Extents
+from cellc.passes.fold import Fold
+from cellc.passes.fuse_elementwise import FuseElementwise
+from cellc.passes.fuse_matmul import FuseMatmul
+from cellc.passes.hoist import RegroupSums, SplitProducts
+from cellc.syntax.parse import parse_rule
+from tests.running import Trial, difference
+
+GOLDEN = Path(__file__).parent / "golden"
+HEAD = "cell small\ninput x[I]\nstate h[H]\n"
+
+#: For every pass a cell that it changes and one that it leaves alone.
+CASES: list[tuple[Pass, str, str]] = [
+    (Fold(), "h' = (2*3)*h + 0*sum(x)", "h' = 2*h + 0*sum(x)"),
+    (Algebra(), "h' = 1 - sigmoid(W·x + U·h)", "h' = tanh(W·x + U·h)"),
+    (Cse(), "h' = tanh(h + sum(x)) + tanh(sum(x) + h)", "h' = tanh(h + sum(x))"),
+    (Extents(), "h' = tanh(h + sum(x))", "h' = tanh(h + sum(x))"),
+    (SplitProducts(), "h' = W·[h, x]", "h' = W·h + U·x"),
+    (RegroupSums(), "h' = W·h + U·x + b", "h' = W·h + (U·x + b)"),
+    (FuseMatmul(), "r = tanh(W·h)\nh' = r*sigmoid(W·h) + 0*sum(x)", "h' = W·h + U·x"),
+    (Combine(), "h' = W·h + U·x + b", "h' = tanh(h) + 0*sum(x)"),
+]
+
+
+def _parse(body: str) -> Cell:
+    return cellc.parse(f"{HEAD}{body}\noutput h'\n")
+
+
+@pytest.mark.parametrize(("step", "changed", "unchanged"), CASES, ids=lambda v: name_of(v)
+                         if not isinstance(v, str) else "")  # fmt: skip
+def test_before_and_after(
+    step: Pass, changed: str, unchanged: str, golden: Callable[[Path, str], None]
+) -> None:
+    before = _parse(changed)
+    after = step.run(before)
+    verify(after)
+    golden(
+        GOLDEN / "passes" / f"{name_of(step)}.txt",
+        f"# before\n{print_cell(before)}\n# after\n{print_cell(after)}",
+    )
+    assert (after != before) or isinstance(step, Extents)
+    idle = _parse(unchanged)
+    assert step.run(idle) == idle
+    trial = Trial(before, 0)
+    reference = trial.numpy("O0")
+    trial.cell = after
+    assert difference(trial.numpy("O0"), reference) < 1e-12
+
+
+def test_dce_drops_what_no_result_needs() -> None:
+    cell = Cse().run(_parse("h' = tanh(h + sum(x)) + tanh(sum(x) + h)"))
+    cut = Dce().run(Algebra().run(_parse("h' = tanh(h) + (sum(x) - 0)")))
+    assert Dce().run(cell) == cell
+    assert not any(n.op.name == "subtract" for n in cut.nodes.values())
+
+
+def test_fuse_elementwise_applies_a_function_once_to_neighbours() -> None:
+    cell = FuseMatmul().run(_parse("r = sigmoid(W·h)\nz = sigmoid(U·h)\nh' = r*z + 0*sum(x)"))
+    wide = FuseElementwise().run(cell)
+    verify(wide)
+    assert sum(node.op.name == "sigmoid" for node in wide.nodes.values()) == 1
+    assert FuseElementwise().run(wide) == wide
+
+
+def test_weights_of_one_shape_never_merge() -> None:
+    cell = Cse().run(_parse("h' = (W_a·h)*(W_b·h) + 0*sum(x)"))
+    assert {"W_a", "W_b"} <= set(cell.params)
+    assert sum(node.op.name == "matmul" for node in cell.nodes.values()) == 2
+
+
+def test_the_log_says_what_fired_where() -> None:
+    _, log = Algebra().run_logged(cellc.load("gru"))
+    assert [(firing.rule.split(" =>")[0], firing.value) for firing in log] == [
+        ("f*a + (1 - f)*b", "h'")
+    ]
+
+
+def test_a_gate_that_is_used_twice_keeps_its_sigmoid() -> None:
+    kept = Algebra().run(_parse("z = sigmoid(U·h)\nh' = z*h + (1 - z)*sum(x) + (1 - z)"))
+    assert sum(node.op.name == "sigmoid" for node in kept.nodes.values()) == 1
+
+
+@pytest.mark.parametrize("rule", SIMPLIFY)
+def test_every_rule_preserves_the_value(rule: str) -> None:
+    before = rule.split(" => ")[0]
+    text = before.replace("c,", "a < b,")
+    used = {name for name in "abf" if name in text.replace("abs", "").replace("relu", "")}
+    values = {"a": "x", "b": "h", "f": "sigmoid(x)"}
+    lines = [
+        f"{name} = {values[name]}" for name in sorted(used | ({"b"} if "< b" in text else set()))
+    ]
+    cell = cellc.parse(
+        "cell one\ninput x[H]\nstate h[H]\n" + "\n".join(lines)
+        + f"\ny = {'(abs(a) + 1)^0.5' if '^0.5' in text else text}\nh' = 0.5*h + x\noutput y\n"
+    )  # fmt: skip
+    parse_rule(rule)
+    log = Algebra((rule,)).run_logged(cell)[1]
+    assert log, "the rule does not fire on its own left side"
+    trial = Trial(cell, 2)
+    assert difference(trial.numpy("O0"), trial.numpy("O1")) < 1e-12
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "peephole_lstm"])
+def test_scheduled_form(name: str, golden: Callable[[Path, str], None]) -> None:
+    golden(GOLDEN / "schedule" / f"{name}.txt", print_schedule(cellc.schedule(cellc.load(name))))
+
+
+@pytest.mark.parametrize("target", ["numpy", "torch"])
+@pytest.mark.parametrize("name", ["rnn", "lstm", "gru"])
+def test_emitted_text(name: str, target: str, golden: Callable[[Path, str], None]) -> None:
+    golden(GOLDEN / target / f"{name}.py.txt", cellc.emit(cellc.load(name), target))
+
+
+@pytest.mark.parametrize(
+    ("body", "recurrence", "depth"),
+    [
+        ("h' = tanh(W·x + U·h)", "dense", 1),
+        ("h' = tanh(W·x + p*h)", "diagonal", 0),
+        ("z = sigmoid(W·x)\nh' = z*h + (1 - z)*tanh(W·x)", "diagonal affine", 0),
+        ("h' = h - 0.5*(h - W·x)", "diagonal affine", 0),
+        ("h' = softmax(h) + W·x", "dense", 0),
+        ("h' = tanh(V·tanh(U·h + W·x))", "dense", 2),
+        ("h' = where(W·x > 0, h, 0.5*h)", "diagonal affine", 0),
+        ("h' = where(h > 0, h, 0.5*h) + W·x", "diagonal", 0),
+    ],
+)
+def test_recurrence_class_and_depth(body: str, recurrence: str, depth: int) -> None:
+    declared = "param p[H]\n" if "p*" in body else ""
+    (loop,) = cellc.schedule(_parse(declared + body)).loops
+    assert (loop.recurrence, loop.depth) == (recurrence, depth)
+
+
+def test_what_does_not_depend_on_itself_is_computed_at_once() -> None:
+    schedule = cellc.schedule(
+        cellc.parse(
+            HEAD + "v[H] = tanh(W·x)\ns = prev(v)\nh' = tanh(U·h) + s\n"
+            "y[H] = softmax(V·h')\noutput y\n"
+        )
+    )
+    (loop,) = schedule.loops
+    assert loop.carries == ("h",)
+    names = set(loop.values)
+    assert not names & {"v", "prev_v_1", "y"}
+
+
+def test_two_recurrences_in_a_row_are_two_loops() -> None:
+    schedule = cellc.schedule(
+        cellc.parse(
+            "cell two\ninput x[I]\nstate h[H], g[H]\nh' = tanh(W·x + U·h)\n"
+            "g' = tanh(W·h' + U·g)\noutput g'\n"
+        )
+    )
+    assert [loop.carries for loop in schedule.loops] == [("h",), ("g",)]

@@ -1,0 +1,153 @@
+"""Every kind of error has an example, and its text is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cellc
+from cellc.backends.spelling import Speller
+from cellc.diagnostics import CODES, CellcError, Collector, Diagnostic, Source, Span, render
+from cellc.files import write_file
+from cellc.ir.text import parse_cell
+from cellc.ops import TABLE
+from cellc.ops.op import Op
+from tests.conftest import Golden
+
+FOLDER = Path(__file__).parent / "reject"
+STORED = sorted(path.stem for path in FOLDER.glob("*.cell"))
+
+_HEAD = "cell faulty\ninput x[I]\nstate h[H]\n"
+
+#: Files that are too large or no text, made when they are needed.
+GENERATED: dict[str, bytes] = {
+    "file-too-large": (_HEAD + "# long\n" * 200_000).encode(),
+    "line-too-long": (_HEAD + f"h' = {'h + ' * 25_000}h\noutput h'\n").encode(),
+    "nested-too-deeply-brackets": (
+        _HEAD + "h' = " + "((((\n" * 2_500 + "h" + "))))\n" * 2_500
+    ).encode(),
+    "not-text": bytes(np.random.default_rng(0).integers(0, 256, 4096, dtype=np.uint8)),
+    "not-text-latin": (_HEAD + "τ = 1\n").encode("iso8859-7"),
+}
+
+
+def _missing_spelling(folder: Path) -> None:
+    lost = Op("lost", "No backend can write it.", "elementwise", ("a",))
+    cell = cellc.load("rnn")
+    nodes = {
+        name: type(node)(lost, node.args, node.type) if node.op is TABLE["tanh"] else node
+        for name, node in cell.nodes.items()
+    }
+    assert any(node.op is lost for node in nodes.values())
+    node = next(node for node in nodes.values() if node.op is lost)
+    speller = Speller("numpy", "np")
+    table = pytest.MonkeyPatch()
+    with table.context() as patch:
+        patch.setattr("cellc.backends.spelling.TABLE", {**TABLE, "lost": lost})
+        speller.spelling(node, [])
+
+
+def _unwritable(folder: Path) -> None:
+    blocked = folder / "blocked"
+    blocked.write_text("a file where a folder should be")
+    try:
+        write_file(blocked / "cell.py", "text")
+    except CellcError as error:
+        (found,) = error.diagnostics
+        message = found.message.replace(str(folder), "FOLDER")
+        raise CellcError(Diagnostic(found.code, message)) from None
+
+
+#: Errors that no spec can cause, and what causes them.
+CAUSED: dict[str, Callable[[Path], object]] = {
+    "bad-ir": lambda folder: parse_cell("cell c\n%1 = tanh(%x : [H] over {}\n", TABLE),
+    "bad-ir-op": lambda folder: parse_cell("cell c\n%1 = tahn(%x) : [H] over {}\n", TABLE),
+    "missing-spelling": _missing_spelling,
+    "unknown-target": lambda folder: cellc.emit(cellc.load("gru"), target="fortran"),
+    "unreadable-file": lambda folder: cellc.load(folder / "absent.cell"),
+    "unreadable-file-folder": lambda folder: cellc.load(folder),
+    "unwritable": _unwritable,
+}
+
+
+def code_of(name: str) -> str:
+    """The code that a file's name begins with: ``syntax`` of ``syntax-brace``."""
+    return max((code for code in CODES if f"{name}-".startswith(f"{code}-")), key=len)
+
+
+def check(name: str, error: CellcError, golden: Golden) -> None:
+    assert code_of(name) in {diagnostic.code for diagnostic in error.diagnostics}
+    golden(FOLDER / f"{name}.txt", f"{error}\n")
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_a_faulty_spec_is_explained(name: str, golden: Golden) -> None:
+    with pytest.raises(CellcError) as caught:
+        cellc.load(FOLDER / f"{name}.cell")
+    check(name, caught.value, golden)
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_an_unwieldy_file_is_explained(name: str, golden: Golden, tmp_path: Path) -> None:
+    path = tmp_path / f"{name}.cell"
+    path.write_bytes(GENERATED[name])
+    with pytest.raises(CellcError) as caught:
+        cellc.load(path)
+    check(name, caught.value, golden)
+
+
+@pytest.mark.parametrize("name", CAUSED)
+def test_an_error_of_use_is_explained(name: str, golden: Golden, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with pytest.raises(CellcError) as caught:
+        CAUSED[name](folder)
+    check(name, caught.value, golden)
+
+
+def test_every_code_has_an_example() -> None:
+    assert {code_of(name) for name in [*STORED, *GENERATED, *CAUSED]} == set(CODES)
+    texts = {path.stem for path in FOLDER.glob("*.txt")}
+    assert texts == {*STORED, *GENERATED, *CAUSED}
+
+
+def test_errors_of_a_base_point_into_its_file(tmp_path: Path) -> None:
+    (tmp_path / "base.cell").write_text("cell base\ninput x[I\n", encoding="utf-8")
+    (tmp_path / "child.cell").write_text("cell child from base\n", encoding="utf-8")
+    with pytest.raises(CellcError, match=r"base\.cell:2:8"):
+        cellc.load(tmp_path / "child.cell")
+
+
+def test_cells_of_two_files_that_derive_from_each_other(tmp_path: Path) -> None:
+    (tmp_path / "one.cell").write_text("cell one from two\n", encoding="utf-8")
+    (tmp_path / "two.cell").write_text("cell two from one\n", encoding="utf-8")
+    with pytest.raises(CellcError, match="one → two → one"):
+        cellc.load(tmp_path / "one.cell")
+
+
+def test_a_cell_may_be_derived_from_the_shipped_one_of_its_name(tmp_path: Path) -> None:
+    (tmp_path / "lstm.cell").write_text("cell lstm from lstm\ni = 1\n", encoding="utf-8")
+    cell = cellc.load(tmp_path / "lstm.cell")
+    assert "W_i" not in cell.params
+    assert "W_f" in cell.params
+
+
+def test_an_error_is_reported_once_and_sorted() -> None:
+    source = Source("text", "one\ntwo\n")
+    found = Collector()
+    second = Diagnostic("syntax", "second", Span(source, 4, 7))
+    first = Diagnostic("syntax", "first", Span(source, 0, 3))
+    for diagnostic in (second, first, second):
+        found.add(diagnostic)
+    with pytest.raises(CellcError) as caught:
+        found.raise_if_any()
+    assert caught.value.diagnostics == (first, second)
+    assert str(caught.value) == f"{render(first)}\n\n{render(second)}"
+
+
+def test_a_diagnostic_needs_a_known_code() -> None:
+    with pytest.raises(ValueError, match="unknown diagnostic code"):
+        Diagnostic("no-such-code", "message")
