@@ -46,7 +46,7 @@ class Handwritten(nn.Module):
     def split_steps(self, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """The same, the gates r and z apart from the candidate."""
         size = self.weight_h.shape[1]
-        gates, candidate = self.gates(x).split((2 * size, size), -1)
+        gates, candidate = self.gates(x).split_with_sizes((2 * size, size), -1)
         return zip(gates.unbind(0), candidate.unbind(0), strict=True)
 
     def zeros(self, x: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ class Lstm(Handwritten):
         weight = self.weight_h.t()
         outputs = []
         for gates_x in self.steps(x):
-            gates, g = torch.addmm(gates_x, h, weight).split((3 * size, size), 1)
+            gates, g = torch.addmm(gates_x, h, weight).split_with_sizes((3 * size, size), 1)
             f, i, o = torch.sigmoid(gates).chunk(3, 1)
             c = torch.addcmul(f * c, i, torch.tanh(g))
             h = o * torch.tanh(c)
@@ -118,7 +118,7 @@ class GruResetAfter(Handwritten):
         bias = torch.cat((self.bias_n.new_zeros(2 * size), self.bias_n))
         outputs = []
         for gates_x, n_x in self.split_steps(x):
-            gates_h, n_h = torch.addmm(bias, h, weight).split((2 * size, size), 1)
+            gates_h, n_h = torch.addmm(bias, h, weight).split_with_sizes((2 * size, size), 1)
             r, z = torch.sigmoid(gates_x + gates_h).chunk(2, 1)
             n = torch.tanh(torch.addcmul(n_x, r, n_h))
             h = torch.lerp(n, h, z)

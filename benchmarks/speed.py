@@ -61,8 +61,9 @@ class Contest:
         """Build the competitors and make sure that they agree."""
         compiled: nn.Module = cellc.compile(cellc.load(cell))(hidden, hidden, seed=0)
         modules = {"emitted": compiled, "hand": PEERS[cell](compiled)}
-        if hasattr(compiled, "to_torch"):
-            modules["torch"] = compiled.to_torch()
+        to_torch = getattr(compiled, "to_torch", None)
+        if to_torch is not None:
+            modules["torch"] = to_torch()
         modules = {name: module.to(device) for name, module in modules.items()}
         x = torch.randn(LENGTH, batch, hidden, generator=torch.Generator().manual_seed(0))
         contest = cls(cell, modules, x.to(device))
@@ -75,7 +76,7 @@ class Contest:
         for module in self.modules.values():
             x = self.x.clone().requires_grad_()
             outputs = output_of(module, x)
-            outputs.square().sum().backward()
+            outputs.square().sum().backward()  # type: ignore[no-untyped-call]
             grads = [p.grad.square().sum() for p in module.parameters() if p.grad is not None]
             if isinstance(module, nn.RNNBase):  # it has each bias twice
                 grads = grads[:3]

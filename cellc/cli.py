@@ -96,14 +96,16 @@ def list_cells(as_json: AsJson = False) -> None:
     if as_json:
         _print_json([s.as_dict({}) for s in summaries])
         return
+    rows = [
+        (s.cell.name, ", ".join(s.cell.states), str(s.parameters), s.recurrence, s.cell.description)
+        for s in summaries
+    ]
+    headings = ("cell", "states", "parameters", "recurrence", "description")
     table = Table(box=None)
-    for heading in ("cell", "states", "parameters", "recurrence"):
-        table.add_column(heading, no_wrap=True, min_width=len(heading))
-    table.add_column("description", no_wrap=True, ratio=1)
-    for summary in summaries:
-        cell = summary.cell
-        states = ", ".join(cell.states)
-        row = (cell.name, states, str(summary.parameters), summary.recurrence, cell.description)
+    for heading, column in zip(headings, zip(*rows, strict=True), strict=True):
+        wide = None if heading == "description" else max(map(len, (heading, *column)))
+        table.add_column(heading, no_wrap=True, min_width=wide)
+    for row in rows:
         table.add_row(*map(Text, row))
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 

@@ -30,5 +30,5 @@ def class_from(text: str, class_name: str) -> type[Any]:
 
 def _revive(text: str, class_name: str) -> Any:
     """An empty instance for unpickling, in a process that may not have seen the class."""
-    compiled = class_from(text, class_name)
+    compiled: Any = class_from(text, class_name)
     return compiled.__new__(compiled)

@@ -72,7 +72,6 @@ class Names:
     """A backend that writes the names of the values in their order."""
 
     name: str = "names"
-    suffix: str = ".txt"
 
     def emit(self, schedule: Schedule, source: Cell) -> str:
         return " ".join(name for region in schedule.regions for name in region.values)

@@ -22,8 +22,8 @@ from cellc.syntax.characters import ascii_name
 class Backend(Protocol):
     """Turns a scheduled cell into the text of one file."""
 
-    name: str
-    suffix: str
+    @property
+    def name(self) -> str: ...
 
     def emit(self, schedule: Schedule, source: Cell) -> str: ...
 
@@ -102,7 +102,8 @@ class Emitter:
             return False
         template = self.template(user)
         placeholder = TABLE[user.op.name].operand_names(len(user.args))[user.args.index(name)]
-        return sum(getattr(p, "id", "") == placeholder for p in ast.walk(template)) == 1
+        names = [part.id for part in ast.walk(template) if isinstance(part, ast.Name)]
+        return names.count(placeholder) == 1
 
     def template(self, node: Node) -> ast.expr:
         types = [self.cell.nodes[argument].type for argument in node.args]
@@ -148,9 +149,9 @@ class Emitter:
         if self.is_inline(name):
             return self.spelled(name)
         home = self.region_of.get(name)
-        if home is not self.region and isinstance(self.region, Loop):
-            if not isinstance(home, Once) and node.type.extent != NOWHERE:
-                return pyast.name(self.steps_used.setdefault(name, f"{self.whole(name)}_t"))
+        varies = not isinstance(home, Once) and node.type.extent != NOWHERE
+        if home is not self.region and isinstance(self.region, Loop) and varies:
+            return pyast.name(self.steps_used.setdefault(name, f"{self.whole(name)}_t"))
         if home is not self.region or self.is_shift(name):
             return pyast.name(self.whole(name))
         return pyast.name(self.ids[name])

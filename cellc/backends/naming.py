@@ -46,7 +46,7 @@ class Identifiers:
 def _owners(cell: Cell) -> dict[str, tuple[str, ...]]:
     """For every node made by a pass, the named values it becomes, in order."""
     owners: dict[str, tuple[str, ...]] = {}
-    for name in reversed(cell.nodes):
+    for name in reversed(list(cell.nodes)):
         if not name.isdigit():
             owners[name] = (name,)
             continue

@@ -315,7 +315,6 @@ class NumpyBackend:
     """Emits a class that runs on NumPy arrays."""
 
     name: str = "numpy"
-    suffix: str = ".py"
 
     def emit(self, schedule: Schedule, source: Cell) -> str:
         return emit(schedule, source)

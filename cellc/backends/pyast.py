@@ -129,10 +129,10 @@ def _written(items: Iterable[Item], depth: int) -> Iterable[str]:
                 yield from (indent + text for text in first)
                 yield from _written(body, depth + 1)
             case Line(statement, comment):
-                text = [indent + line if line else "" for line in _unparsed(statement)]
+                written = [indent + line if line else "" for line in _unparsed(statement)]
                 if comment:
-                    text[-1] = f"{text[-1]:<{_COMMENT_COLUMN}}  # {comment}"
-                yield from text
+                    written[-1] = f"{written[-1]:<{_COMMENT_COLUMN}}  # {comment}"
+                yield from written
 
 
 def _unparsed(statement: ast.stmt) -> list[str]:

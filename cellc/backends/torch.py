@@ -155,7 +155,6 @@ class TorchBackend:
     """Emits an ``nn.Module``."""
 
     name: str = "torch"
-    suffix: str = ".py"
 
     def emit(self, schedule: Schedule, source: Cell) -> str:
         return emit(schedule, source)

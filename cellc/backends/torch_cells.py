@@ -176,7 +176,8 @@ def loader(twin: Twin) -> Item:
         f"state_dict[prefix + '{name}'] = {value}" for name, value in puts
     )
     text = f"""
-            names = [prefix + name + '_l0' for name in ('weight_ih', 'weight_hh', 'bias_ih', 'bias_hh')]
+            parts = ('weight_ih_l0', 'weight_hh_l0', 'bias_ih_l0', 'bias_hh_l0')
+            names = [prefix + part for part in parts]
             if names[0] in state_dict and names[1] in state_dict:
                 zero = state_dict[names[1]].new_zeros({count} * self.hidden_size)
                 w_x, w_h, b_x, b_h = (state_dict.pop(name, zero).chunk({count}) for name in names)

@@ -28,10 +28,8 @@ class Builder:
         self.nodes[name] = Node(TABLE[op], (), type_, tuple(attrs.items()))
         return name
 
-    def add(
-        self, op: str, args: Iterable[str], span: Span, name: str = "", **attrs: Attribute
-    ) -> str:
-        """Add an operation; it gets the next number unless it has a name.
+    def add(self, op: str, args: Iterable[str], span: Span, **attrs: Attribute) -> str:
+        """Add an operation under the next number.
 
         Raises TypeMismatch where the operands do not fit and CellcError beyond the
         limits of nodes and of operations inside each other, and where the operands are
@@ -49,17 +47,16 @@ class Builder:
                 hints=("give a part of it a name with an equation of its own",),
             )
         value = self._constant(record, args, span)
-        node = Node(record, args, type_, tuple(attrs.items()), frozenset({span}))
-        name = self._put(name, node)
+        name = self._put(Node(record, args, type_, tuple(attrs.items()), frozenset({span})))
         self._depths[name] = depth
         if value is not None:
             self.constants[name] = value
         return name
 
-    def number(self, op: str, type_: Type, span: Span, name: str = "", **attrs: Attribute) -> str:
+    def number(self, op: str, type_: Type, span: Span, **attrs: Attribute) -> str:
         """Add a leaf that has no name of its own, such as a constant."""
         node = Node(TABLE[op], (), type_, tuple(attrs.items()), frozenset({span}))
-        name = self._put(name, node)
+        name = self._put(node)
         if op == "const":
             self.constants[name] = float(attrs["value"])  # type: ignore[arg-type]
         return name
@@ -86,12 +83,11 @@ class Builder:
             fail("not-finite", "the value is infinite or undefined", span)
         return value
 
-    def _put(self, name: str, node: Node) -> str:
+    def _put(self, node: Node) -> str:
         if len(self.nodes) >= MOST_NODES:
             place = next(iter(node.spans), None)
             fail("too-large", f"the cell has more than {MOST_NODES:,} operations", place)
-        if not name:
-            self._numbered += 1
-            name = str(self._numbered)
+        self._numbered += 1
+        name = str(self._numbered)
         self.nodes[name] = node
         return name

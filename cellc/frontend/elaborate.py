@@ -28,10 +28,10 @@ def elaborate(definition: tree.Definition, find_base: FindBase) -> Model:
     found = Collector()
     header = definition.header
     inherited = Model(header.name, header.span)
+    own = _collect(definition, found)
     if header.base is not None:
         base = find_base(header.base)
-        inherited = _renamed(base, header.renames, found)
-    own = _collect(definition, found)
+        inherited = _renamed(base, header.renames, own, found)
     found.raise_if_any()
     merged = _merge(inherited, own, found)
     check_reserved(merged, found)
@@ -142,8 +142,11 @@ def _article(kind: str) -> str:
     return f"an {word}" if word[0] in "aeio" else f"a {word}"
 
 
-def _renamed(base: Model, renames: tuple[tree.Rename, ...], found: Collector) -> Model:
-    """The base with names replaced where they are defined and where they are read."""
+def _renamed(base: Model, renames: tuple[tree.Rename, ...], own: Model, found: Collector) -> Model:
+    """The base with names replaced where they are defined and where they are read.
+
+    An output keeps a name that the child defines anew: the child emits its own `h'`.
+    """
     new = {}
     for item in renames:
         old, to = item.old, item.new
@@ -167,6 +170,7 @@ def _renamed(base: Model, renames: tuple[tree.Rename, ...], found: Collector) ->
             )
         new[old.name] = to.name
     found.raise_if_any()
+    emitted = {old: name for old, name in new.items() if old not in own.own}
     return replace(
         base,
         declarations={
@@ -182,7 +186,7 @@ def _renamed(base: Model, renames: tuple[tree.Rename, ...], found: Collector) ->
             for n, e in base.equations.items()
         },
         implied={n: replace(p, owner=new.get(p.owner, p.owner)) for n, p in base.implied.items()},
-        outputs=tuple(rename_in(value, new, base.functions) for value in base.outputs),
+        outputs=tuple(rename_in(value, emitted, base.functions) for value in base.outputs),
     )
 
 

@@ -272,9 +272,10 @@ class Lowering:
 
     def _prev(self, call: tree.Call) -> str:
         """A hidden state for the value of earlier steps; one for each step back."""
-        source, lag, *rest = (*call.args, *[tree.Number(1.0, call.span)] * 2)
-        whole = isinstance(lag, tree.Number) and lag.value in range(1, LONGEST_LAG + 1)
-        if not (isinstance(source, tree.Name) and whole and len(call.args) <= 2):
+        lag = call.args[1] if len(call.args) == 2 else tree.Number(1.0, call.span)
+        source = call.args[0] if len(call.args) in (1, 2) else None
+        steps = lag.value if isinstance(lag, tree.Number) else 0
+        if not isinstance(source, tree.Name) or steps not in range(1, LONGEST_LAG + 1):
             fail(
                 "bad-lag",
                 f"`prev` takes a name and a whole number from 1 to {LONGEST_LAG:,}",
@@ -283,7 +284,7 @@ class Lowering:
             )
         type_ = Type(self._shape_of_name(source), EVERYWHERE)
         before = source.name
-        for step in range(1, int(lag.value) + 1):
+        for step in range(1, int(steps) + 1):
             state = f"prev_{source.name.rstrip(chr(39))}_{step}"
             if source.name.endswith("'"):
                 state = f"prev_next_{source.name[:-1]}_{step}"

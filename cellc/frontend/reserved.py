@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from cellc.diagnostics import Collector, Diagnostic, Related, Span
 from cellc.frontend.model import USUAL_DIMENSIONS, Model
 from cellc.ops import find
+from cellc.syntax import tree
 from cellc.syntax.characters import ascii_name
 
 #: What emitted constructors take or need beside the cell's own arguments.
@@ -61,7 +62,11 @@ def _repeated(names: tuple[str, ...]) -> list[str]:
 
 def _check_dimensions(model: Model, found: Collector) -> None:
     """A dimension is a variable of emitted code and must differ from every value."""
-    values = {**model.functions, **model.equations, **model.declarations}
+    values: dict[str, tree.Function | tree.Equation | tree.Declaration] = {
+        **model.functions,
+        **model.equations,
+        **model.declarations,
+    }
     for name in dict.fromkeys([*model.dims, *USUAL_DIMENSIONS]):
         dimension = model.dims.get(name)
         if name in values:

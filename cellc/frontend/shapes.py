@@ -51,7 +51,7 @@ def dimension_of(expression: tree.Expression, model: Model) -> Dim:
         case tree.Call(function=function, args=(left, right)) if function in _ARITHMETIC:
             a, b = dimension_of(left, model), dimension_of(right, model)
             try:
-                result = _ARITHMETIC[function](a, b)
+                result: Dim = _ARITHMETIC[function](a, b)
             except (ValueError, ZeroDivisionError) as error:
                 fail("not-a-dimension", str(error), expression.span)
             if len(result.terms) > MOST_TERMS:

@@ -1,10 +1,10 @@
 """Is this the same cell? A canonical form whose text answers it.
 
-Equal computations count once, however often the cell writes them. Colours are refined once upwards and once downwards over the graph until they settle;
-commutative operands are ordered by colour, sums and products are flattened, leaves are
-numbered by first visit from the ordered results. The text describes the cell in full,
-so equal keys mean equal cells. Where operands are alike in every respect, either order
-gives the same text.
+Equal computations count once, however often the cell writes them. Colours are refined
+upwards and downwards over the graph; commutative operands are ordered by colour, sums
+and products are flattened, leaves are numbered by first visit from the ordered results.
+The text describes the cell in full, so equal keys mean equal cells. Where operands are
+alike in every respect, either order gives the same text.
 """
 
 from __future__ import annotations

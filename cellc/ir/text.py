@@ -117,12 +117,14 @@ def _parse(text: str, start: str, operations: Mapping[str, Operation]) -> Any:
         position = min(error.pos_in_stream or 0, max(0, len(text) - 1))
         span = Span(Source("ir", text), position, position + 1)
         fail("bad-ir", "the text is no cell in the IR's form", span)
-    unknown = [
-        str(name) for name in parsed.scan_values(lambda t: t.type == "OP") if name not in operations
-    ]
+    unknown = [str(name) for name in parsed.scan_values(_is_op) if name not in operations]
     if unknown:
         fail("bad-ir", f"the op `{unknown[0]}` is not known")
     return _Reader(operations).transform(parsed)
+
+
+def _is_op(token: object) -> bool:
+    return isinstance(token, Token) and token.type == "OP"
 
 
 class _Reader(Transformer[Token, Any]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 from types import MappingProxyType
 
 from cellc.ops import contraction, elementwise, random, reduction, structural
@@ -39,13 +40,20 @@ def find(name: str) -> Op | None:
     return _TABLE.get(_ALIASES.get(name, name))
 
 
+def named(name: str) -> Op:
+    """The op of exactly this name; raises KeyError where there is none."""
+    return _TABLE[name]
+
+
 def function_names() -> list[str]:
     """The names under which the language applies ops, for "did you mean"."""
     return [*(name for name, op in _TABLE.items() if not op.leaf), *_ALIASES]
 
 
+copyreg.pickle(Op, lambda op: (named, (op.name,)))
+
 for _module in (elementwise, contraction, structural, reduction, random):
     for _op in _module.OPS:
         register(_op)
 
-__all__ = ["TABLE", "Op", "find", "function_names", "register", "unregister"]
+__all__ = ["TABLE", "Op", "find", "function_names", "named", "register", "unregister"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cellc.ir import Cell, Dim
+from cellc.ir import Cell
 from cellc.ops import TABLE
 from cellc.ops.op import CALL, SUM
 
@@ -59,7 +59,6 @@ def _write(cell: Cell, name: str, outer: int, top: bool = False) -> str:
         return f"[{', '.join(_write(cell, a, 0) for a in node.args)}]"
     if op.name == "slice":
         start, stop = node.attr("start"), node.attr("stop")
-        assert isinstance(start, Dim) and isinstance(stop, Dim)
         return f"{_write(cell, node.args[0], CALL)}[{start}:{stop}]"
     names = op.operand_names(len(node.args))
     if not op.notation:

@@ -28,7 +28,7 @@ class Dce:
     def run(self, cell: Cell) -> Cell:
         needed = {r.value for r in cell.results}
         needed |= {name for name, node in cell.nodes.items() if node.op.name in _KEPT}
-        for name in reversed(cell.nodes):
+        for name in reversed(list(cell.nodes)):
             if name in needed:
                 needed.update(cell.nodes[name].args)
         if len(needed) == len(cell.nodes):

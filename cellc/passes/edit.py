@@ -41,22 +41,21 @@ class Edit:
         op: str,
         args: Iterable[str] = (),
         spans: frozenset[Span] = frozenset(),
-        name: str = "",
         **attrs: Attribute,
     ) -> str:
-        """Add an operation under a name or the next number; raises TypeMismatch."""
+        """Add an operation under the next number; raises TypeMismatch."""
         record, args = TABLE[op], tuple(args)
         type_ = record.infer([self.nodes[argument].type for argument in args], attrs)
-        return self.put(Node(record, args, type_, tuple(attrs.items()), spans), name)
+        return self.put(Node(record, args, type_, tuple(attrs.items()), spans))
 
     def constant(self, value: float, spans: frozenset[Span] = frozenset()) -> str:
         """Add a number."""
         return self.put(Node(TABLE["const"], (), Type((), NOWHERE), (("value", value),), spans))
 
-    def put(self, node: Node, name: str = "") -> str:
-        if not name:
-            name = str(self._next)
-            self._next += 1
+    def put(self, node: Node) -> str:
+        """Add a node under the next number."""
+        name = str(self._next)
+        self._next += 1
         self.nodes[name] = node
         return name
 

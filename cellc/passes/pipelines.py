@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import reduce
 
 from cellc.ir import Cell
 from cellc.passes.algebra import Algebra, Combine
@@ -46,6 +47,4 @@ def steps(cell: Cell, level: str) -> Iterator[tuple[str, Cell]]:
 
 def optimise(cell: Cell, level: str) -> Cell:
     """The cell after all passes of a level: ``O0``, ``O1`` or ``O2``."""
-    for _, cell in steps(cell, level):
-        pass
-    return cell
+    return reduce(lambda so_far, step: step.run(so_far), PIPELINES[level], cell)

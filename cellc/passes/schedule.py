@@ -68,7 +68,7 @@ def _needed(cell: Cell) -> set[str]:
     """Every value that a call computes, and all inputs and states."""
     needed = {r.value for r in cell.results if r.role != "initial"}
     needed |= {*cell.inputs, *cell.states}
-    for name in reversed(cell.nodes):
+    for name in reversed(list(cell.nodes)):
         if name in needed:
             needed.update(cell.nodes[name].args)
     return needed

@@ -61,10 +61,11 @@ def read_source(name: str, data: bytes | str) -> Source:
         try:
             data = data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
+            byte = error.object[error.start]
             found.add(
                 Diagnostic(
                     "not-text",
-                    f"{name} is not UTF-8 text: byte {error.start} is 0x{error.object[error.start]:02x}",
+                    f"{name} is not UTF-8 text: byte {error.start} is 0x{byte:02x}",
                     hints=("a cell is a text file; save it as UTF-8",),
                 )
             )

@@ -31,10 +31,11 @@ class _Line:
         """Lines of one group next to each other align; an empty group aligns with none."""
         if self.continues or not self.tokens:
             return ""
-        first = self.tokens[0]
-        if first.kind == "name" and first.text in KEYWORDS and len(self.tokens) > 1:
-            if self.tokens[1].kind != "operator":
-                return first.text if first.text in ("param", "state", "option", "dim") else ""
+        first, second = (*self.tokens, None)[:2]
+        assert first is not None
+        keyword = first.text in KEYWORDS and second is not None and second.kind != "operator"
+        if keyword:
+            return first.text if first.text in ("param", "state", "option", "dim") else ""
         return "equation" if first.kind == "name" else ""
 
 
@@ -96,8 +97,7 @@ def _spaced(before: Token | None, token: Token, after_unary: bool) -> bool:
     if after_unary or token.text in _TIGHT or before.text in _TIGHT:
         return False
     if token.kind == "open":
-        opens_value = before.kind in ("operator", "string") or before.text in KEYWORDS[-1:]
-        return opens_value
+        return before.kind in ("operator", "string") or before.text == "output"
     return True
 
 

@@ -131,9 +131,10 @@ def _explain(error: UnexpectedInput, source: Source, text: str, offset: int) -> 
     before = next((t for t in reversed(tokens) if t.end <= position), None)
     span = Span(source, offset + here.start, offset + here.end)
     operands = ("name", "number")
-    if before and before.text not in layout.KEYWORDS and here.kind in (*operands, "open"):
-        if before.kind in operands or before.kind == "close" or before.text == "'":
-            return _missing_operator(source, offset, before, here)
+    ends = before is not None and (before.kind in (*operands, "close") or before.text == "'")
+    stands = here.kind in (*operands, "open")
+    if before and ends and stands and before.text not in layout.KEYWORDS:
+        return _missing_operator(source, offset, before, here)
     wanted = ""
     if isinstance(error, (UnexpectedToken, UnexpectedCharacters)):
         wanted = _expectation(error)
@@ -161,7 +162,7 @@ def _missing_operator(
     left = source.text[offset + before.start : offset + before.end]
     right = source.text[offset + here.start : offset + here.end]
     both = (left, right) if before.kind in ("name", "number") and here.kind != "open" else ()
-    hints = (
+    hints: tuple[str, ...] = (
         (f"write `{left}·{right}` for the matrix product", f"or `{left}*{right}` elementwise")
         if both
         else ("write `·` for the matrix product", "or `*` for the elementwise one")

@@ -12,7 +12,7 @@ from cellc.views.summary import cost_of
 _REASONS = {
     "dense": "every unit depends on every other through a product",
     "diagonal": "each unit depends on itself alone, but not linearly",
-    "diagonal affine": "each unit depends on itself alone and linearly, so a parallel scan would do",
+    "diagonal affine": "each unit depends on itself alone and linearly, as a scan could run",
 }
 
 

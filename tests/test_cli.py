@@ -1,0 +1,140 @@
+"""The command line: what it prints, what it writes, how it exits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from cellc.cli import app
+from cellc.ir import parse_cell, parse_schedule
+from cellc.ops import TABLE
+from cellc.resources import shipped_specs
+
+FAULTY = "cell bad\ninput x[I]\nstate h[H]\nh' = tanh(W x)\noutput h'\n"
+
+
+@pytest.fixture(autouse=True)
+def _somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*arguments: str, status: int = 0, given: str | None = None) -> Any:
+    result = CliRunner().invoke(app, list(arguments), input=given)
+    assert result.exit_code == status, result.output
+    assert "Traceback" not in result.output
+    return result
+
+
+def test_list_shows_every_shipped_cell() -> None:
+    text = run("list").stdout
+    assert all(name in text for name in shipped_specs())
+    cells = json.loads(run("list", "--json").stdout)
+    assert [cell["name"] for cell in cells] == list(shipped_specs())
+
+
+def test_show_gives_equations_shapes_and_figures() -> None:
+    text = run("show", "lstm", "-s", "I=64", "-s", "H=128").stdout
+    assert "f  = sigmoid(W_f·[h, x] + b_f)" in text
+    assert "# forget gate" in text
+    assert f"{4 * ((64 + 128) * 128 + 128):,} for I = 64, H = 128" in text
+    facts = json.loads(run("show", "gru", "--json").stdout)
+    assert facts["states"] == {"h": "[H]"}
+    assert facts["parameters"]["formula"] == "3*H*I + 3*H^2 + 3*H"
+    assert r"\sigma(W_f [h_{t-1}, x_t] + b_f)" in run("show", "lstm", "--latex").stdout
+
+
+def test_check_reports_and_exits_by_what_it_finds() -> None:
+    Path("bad.cell").write_text(FAULTY)
+    assert "missing-operator" in run("check", "bad.cell", status=1).output
+    errors = json.loads(run("check", "bad.cell", "--json", status=1).stdout)["errors"]
+    assert errors[0]["code"] == "missing-operator"
+    assert errors[0]["place"]["line"] == 4
+    assert "lstm: no errors" in run("check", str(shipped_specs()["lstm"])).stdout
+    assert "cannot be read" in run("check", "nothing.cell", status=1).output
+
+
+@pytest.mark.parametrize("command", ["show", "compile", "draw", "ir", "explain"])
+def test_every_command_says_what_is_wrong_and_writes_nothing(command: str) -> None:
+    Path("bad.cell").write_text(FAULTY)
+    assert "missing-operator" in run(command, "bad.cell", status=1).output
+    assert "did you mean `lstm`" in run(command, "lstmm", status=1).output
+    assert [path.name for path in Path().iterdir()] == ["bad.cell"]
+
+
+def test_wrong_usage_exits_with_two() -> None:
+    run("show", "lstm", "-s", "Q=3", status=2)
+    run("compile", "lstm", "-O", "O9", status=2)
+    run("nonsense", status=2)
+    run("compile", status=2)
+
+
+def test_compile_writes_a_file_or_prints_it() -> None:
+    printed = run("compile", "lstm").stdout
+    run("compile", "lstm", "-o", "deep/lstm.py")
+    assert Path("deep/lstm.py").read_text() == printed
+    assert "import numpy as np" in run("compile", "lstm", "--target", "numpy").stdout
+    assert "unknown-target" in run("compile", "lstm", "--target", "fortran", status=1).output
+    Path("taken").mkdir()
+    assert "unwritable" in run("compile", "lstm", "-o", "taken", status=1).output
+
+
+def test_draw_writes_a_picture() -> None:
+    run("draw", "lstm")
+    assert Path("lstm.svg").read_text().lstrip().startswith("<?xml")
+    run("draw", "gru", "-o", "gru.png")
+    assert Path("gru.png").read_bytes().startswith(b"\x89PNG")
+    assert "unwritable" in run("draw", "gru", "-o", "gru.gif", status=1).output
+
+
+def test_ir_prints_what_parses() -> None:
+    parse_cell(run("ir", "lstm").stdout, TABLE)
+    parse_cell(run("ir", "lstm", "-O", "O2").stdout, TABLE)
+    parse_schedule(run("ir", "lstm", "-O", "O2", "--schedule").stdout, TABLE)
+    between = run("ir", "lstm", "-O", "O2", "--print-between").stdout
+    assert "# after fuse_matmul" in between
+    assert "# unchanged" in between
+
+
+def test_explain_tells_the_story() -> None:
+    text = " ".join(run("explain", "gru").stdout.split())
+    assert "rewrote `h'`" in text
+    assert "carrying h: 2 matrix products" in text
+    assert "matrix products in the loop 3 2" in text
+
+
+def test_fmt_formats_checks_and_keeps_comments() -> None:
+    text = shipped_specs()["lstm"].read_text()
+    ugly = text.replace(" = ", "=").replace("      #", " #")
+    Path("one.cell").write_text(ugly)
+    assert "would format one.cell" in run("fmt", "one.cell", "--check", status=1).output
+    assert "+f  = sigmoid" in run("fmt", "one.cell", "--diff").stdout
+    assert Path("one.cell").read_text() == ugly
+    run("fmt", "one.cell")
+    assert Path("one.cell").read_text() == text
+    run("fmt", "one.cell", "--check")
+    assert run("fmt", "-", given=ugly).stdout == text
+    Path("bad.cell").write_text(FAULTY)
+    run("fmt", "bad.cell", status=1)
+    assert Path("bad.cell").read_text() == FAULTY
+
+
+def test_new_writes_a_cell_that_checks_and_never_overwrites() -> None:
+    run("new", "mine")
+    run("check", "mine.cell")
+    run("fmt", "mine.cell", "--check")
+    assert "exists already" in run("new", "mine", status=1).output
+    run("new", "twin", "--from", "lstm")
+    run("check", "twin.cell")
+    run("new", "x y", status=1)
+    run("new", "other", "--from", "nothing", status=1)
+    assert not Path("other.cell").exists()
+
+
+def test_help_teaches() -> None:
+    for command in ("list", "check", "show", "compile", "draw", "ir", "explain", "fmt", "new"):
+        assert "Example" in run(command, "--help").stdout
+    assert "cellc 0." in run("--version").stdout
