@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os.path import exists
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def load(name: str | Path) -> Cell:
     Raises CellcError.
     """
     path = Path(name)
-    if path.suffix != ".cell" and not path.exists():
+    if path.suffix != ".cell" and not exists(path):
         path = spec_path(str(name))
     cells = read_file(path)
     return cells.get(path.stem, list(cells.values())[-1])

@@ -1,11 +1,16 @@
-"""Writes what the documentation takes from the code: docs/ops.md, docs/diagrams, figures.
+"""Writes what the documentation takes from the code: op page, diagrams, excerpts, figures.
 
     python docs/generate.py            # write
     python docs/generate.py --check    # write nothing; exit 1 where something is stale
 
 ``docs/ops.md`` comes from the op table, ``docs/diagrams/NAME.svg`` from the spec of each
 shipped cell, and the section "How fast" of the README from ``benchmarks/results/*.md``;
-without such files there is no section.
+without such files there is no section. A fenced block after a comment such as
+
+    <!-- excerpt: cellc ir lstm --schedule, from "loop" to "%h' =" -->
+
+holds the lines of the command's output from the first to the last that contain these texts;
+of several texts after ``from`` each is looked for behind the one before.
 """
 
 from __future__ import annotations
@@ -13,25 +18,35 @@ from __future__ import annotations
 import argparse
 import hashlib
 import re
+import shlex
 import sys
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
+from textwrap import dedent
+
+from typer.testing import CliRunner
 
 import cellc
+from cellc.cli import app
+from cellc.frontend.expressions import UNWRITTEN
 from cellc.ops import TABLE, Op
 from cellc.resources import shipped_specs
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- how fast: begin -->", "<!-- how fast: end -->"
+EXCERPT = re.compile(
+    r"^(<!-- excerpt: (cellc [^\n]*?), from (\"[^\n]*\") -->\n```\w*\n)(.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
 
 #: The kinds of ops in the order of the page, with what they have in common.
 KINDS = {
     "leaf": "Values with no operand. They come from declarations and numbers and cannot be "
     "applied by name.",
-    "elementwise": "Each element by itself. Operands broadcast by the names of their "
-    "dimensions.",
+    "elementwise": "Each element by itself. Operands broadcast by the names of their dimensions.",
     "contraction": "Products that sum over the dimensions of their right operand.",
-    "structural": "Numbers are moved, not changed. `slice` is written by passes only.",
+    "structural": "Numbers are moved, not changed.",
     "reduction": "All elements along the last dimension together.",
     "random": "Draws. They stand in initial values of parameters only.",
 }
@@ -58,7 +73,8 @@ def _leaves(ops: Iterable[Op]) -> str:
 
 def _section(op: Op) -> str:
     """One op: its heading, summary and facts."""
-    facts = [("Written", f"`{_written(op)}`")]
+    written = "by passes only" if op.name in UNWRITTEN else f"`{_written(op)}`"
+    facts = [("Written", written)]
     if op.aliases:
         facts.append(("Also called", ", ".join(f"`{alias}`" for alias in op.aliases)))
     if op.parameters:
@@ -85,8 +101,6 @@ def _written(op: Op) -> str:
     """How the language writes the op, with its operands' names."""
     if op.name == "concat":
         return "[a, b, …]"
-    if op.name == "slice":
-        return "(by passes only)"
     if op.notation:
         return op.notation.replace("$", "")
     shortest = min((op.name, *op.aliases), key=lambda name: (not name.isascii(), len(name)))
@@ -109,23 +123,48 @@ def readme_with_figures(text: str) -> str:
     tables = [path.read_text(encoding="utf-8").strip() for path in results]
     section = ""
     if tables:
-        lead = (
-            "Measured by `make bench`; a ratio above 1 means that the emitted code is the "
-            "faster one. The figures hold for the machine they name."
-        )
-        section = "\n".join(["## How fast", "", lead, "", *"\n\n".join(tables).splitlines(), ""])
-    return re.sub(
-        f"{BEGIN}.*{END}", lambda _: f"{BEGIN}\n{section}{END}", text, flags=re.DOTALL
-    )
+        demoted = [re.sub("^#", "###", table, flags=re.MULTILINE) for table in tables]
+        section = "## How fast\n\n" + "\n\n".join(demoted) + "\n\n"
+    return re.sub(f"{BEGIN}.*{END}", lambda _: f"{BEGIN}\n{section}{END}", text, flags=re.DOTALL)
+
+
+@cache
+def output_of(command: str) -> list[str]:
+    """The lines that a command of cellc prints."""
+    result = CliRunner().invoke(app, shlex.split(command)[1:])
+    if result.exit_code:
+        raise ValueError(f"{command}: {result.output}")
+    return result.output.splitlines()
+
+
+def excerpt(command: str, anchors: list[str]) -> str:
+    """The lines of an output from the last but one to the last of the anchors."""
+    lines = output_of(command)
+    start = end = -1
+    for anchor in anchors:
+        start = end
+        end = next((n for n, line in enumerate(lines) if n > start and anchor in line), -1)
+        if end < 0:
+            raise ValueError(f"{command} prints no line with {anchor!r} where it is expected")
+    return dedent("\n".join(lines[start : end + 1])) + "\n"
+
+
+def with_excerpts(text: str) -> str:
+    """A page with its excerpts as the commands print them now."""
+
+    def renewed(found: re.Match[str]) -> str:
+        anchors = re.findall(r'"([^"]*)"', found[3])
+        return f"{found[1]}{excerpt(found[2], anchors)}```"
+
+    return EXCERPT.sub(renewed, text)
 
 
 def texts() -> dict[Path, str]:
     """The generated text files and what they should hold."""
-    readme = ROOT / "README.md"
-    return {
-        ROOT / "docs" / "ops.md": ops_page(),
-        readme: readme_with_figures(readme.read_text(encoding="utf-8")),
-    }
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    found = {page: with_excerpts(page.read_text(encoding="utf-8")) for page in pages}
+    found[pages[0]] = readme_with_figures(found[pages[0]])
+    return {**found, ROOT / "docs" / "ops.md": ops_page()}
 
 
 def stale() -> list[Path]:

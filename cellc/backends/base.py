@@ -171,7 +171,14 @@ class Emitter:
     def number(self, name: str) -> ast.expr | None:
         """The expression of a value that is a Python number, else None."""
         if name not in self._numbers:
-            self._numbers[name] = self._number(name)
+            waiting = [name]
+            while waiting:  # operands first, so that long chains do not recurse
+                missing = [a for a in self.cell.nodes[waiting[-1]].args if a not in self._numbers]
+                if missing:
+                    waiting += missing
+                else:
+                    known = waiting.pop()
+                    self._numbers[known] = self._number(known)
         return self._numbers[name]
 
     def _number(self, name: str) -> ast.expr | None:
@@ -182,7 +189,7 @@ class Emitter:
             dim = node.attr("dim")
             assert isinstance(dim, Dim)
             return dimension(dim)
-        operands = [self.number(argument) for argument in node.args]
+        operands = [self._numbers[argument] for argument in node.args]
         if not operands or any(value is None for value in operands):
             return None
         template = self.speller.number(node)
@@ -287,7 +294,8 @@ class Emitter:
 
     def comment(self, *names: str) -> str:
         """Shape, documentation and origin of values, for the end of a line."""
-        shape = shape_text(self.cell.nodes[names[0]].type.shape)
+        shapes = dict.fromkeys(shape_text(self.cell.nodes[name].type.shape) for name in names)
+        shape = ", ".join(shapes)
         notes = [self.cell.comments[name] for name in names if name in self.cell.comments]
         parts = [shape, ", ".join(notes), self.origin(names)]
         return "  ".join(part for part in parts if part)

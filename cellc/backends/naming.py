@@ -11,6 +11,9 @@ from cellc.syntax.characters import ascii_name
 
 _LONGEST = 16
 
+#: What emitters append for a value's sequence, its steps, its transpose and the like.
+_ENDINGS = ("_all", "_steps", "_before", "_chain", "_t", "_T")
+
 
 class Identifiers:
     """An identifier for every node, all different and none of the reserved ones.
@@ -22,25 +25,33 @@ class Identifiers:
 
     def __init__(self, cell: Cell, reserved: Iterable[str]) -> None:
         self._cell, self._taken = cell, set(reserved)
+        self._stems = {ascii_name(name) for name in cell.nodes if not name.isdigit()}
         self._owners = _owners(cell)
         self._found: dict[str, str] = {}
         for name in cell.nodes:
-            if not name.isdigit():
+            if name in cell.options:  # an attribute and an argument, never a variable
+                self._found[name] = ascii_name(name)
+            elif not name.isdigit():
                 self._found[name] = self._free(ascii_name(name))
 
     def __getitem__(self, name: str) -> str:
         if name not in self._found:
-            hint = _hint(self._cell, name, self._owners, self._found)
+            hint = _hint(self._cell, name, self._owners)
             self._found[name] = self._free(hint)
         return self._found[name]
 
     def _free(self, identifier: str) -> str:
         candidate, number = identifier, 1
-        while candidate in self._taken:
+        while candidate in self._taken or self._is_derived(candidate):
             number += 1
             candidate = f"{identifier}_{number}"
         self._taken.add(candidate)
         return candidate
+
+    def _is_derived(self, identifier: str) -> bool:
+        """Whether an emitter may derive the identifier from that of another value."""
+        stem, _, _ = identifier.rpartition("_")
+        return identifier.endswith(_ENDINGS) and stem in self._stems
 
 
 def _owners(cell: Cell) -> dict[str, tuple[str, ...]]:
@@ -72,7 +83,7 @@ def _joined(names: Iterable[str]) -> str:
     return text if len(text) <= _LONGEST else ""
 
 
-def _hint(cell: Cell, name: str, owners: dict[str, tuple[str, ...]], found: dict[str, str]) -> str:
+def _hint(cell: Cell, name: str, owners: dict[str, tuple[str, ...]]) -> str:
     node = cell.nodes[name]
     fallback = f"v{name}"
     kind = TABLE[node.op.name].kind
@@ -80,24 +91,46 @@ def _hint(cell: Cell, name: str, owners: dict[str, tuple[str, ...]], found: dict
         op = TABLE[cell.nodes[user].op.name]
         if op.kind == "random":
             return op.parameters[cell.nodes[user].args.index(name)]
+    if node.op.name == "zeros_like":
+        return "zeros"
     if kind == "contraction":
         vector = node.args[1]
         base = _joined(owners[name])
         return f"{base}_{ascii_name(vector)}" if base and not vector.isdigit() else base or fallback
-    if node.type.extent == NOWHERE and node.op.name == "concat":
-        return _stacked_name(node.args) or fallback
     if node.op.name == "slice" and "axis" in dict(node.attrs):
-        products = [cell.nodes[u] for u in cell.graph.successors(name)]
-        vectors = {p.args[1] for p in products if TABLE[p.op.name].kind == "contraction"}
-        base = found.get(node.args[0], "")
-        if base and len(vectors) == 1 and not (vector := next(iter(vectors))).isdigit():
-            return f"{base}_{ascii_name(vector)}"
+        return f"{ascii_name(node.args[0])}{_multiplied(cell, name)}"
+    if node.type.extent == NOWHERE and node.op.name == "concat":
+        return _stacked_name(cell, name) or fallback
     return _joined(owners[name]) or fallback
 
 
-def _stacked_name(args: tuple[str, ...]) -> str:
-    """``W_fi`` for the stack of ``W_f`` and ``W_i``."""
-    parts = [argument.partition("_") for argument in args]
+def _stacked_name(cell: Cell, name: str) -> str:
+    """``W_fi`` for the stack of ``W_f`` and ``W_i``, ``W_fi_x`` for what multiplies x."""
+    args = cell.nodes[name].args
+    whole = [_cut_from(cell, argument) for argument in args]
+    parts = [part.partition("_") for part in whole if not part.isdigit()]
     stems = {stem for stem, _, _ in parts}
     subscripts = _joined(rest for _, _, rest in parts)
-    return f"{ascii_name(stems.pop())}_{subscripts}" if len(stems) == 1 and subscripts else ""
+    if len(stems) != 1 or not subscripts:
+        return ""
+    stacked = f"{ascii_name(stems.pop())}_{subscripts}"
+    return stacked + (_multiplied(cell, name) if tuple(whole) != args else "")
+
+
+def _multiplied(cell: Cell, name: str) -> str:
+    """``_x`` for a part of a weight that multiplies x alone."""
+    vectors = set()
+    for user in cell.graph.successors(name):
+        node = cell.nodes[user]
+        if TABLE[node.op.name].kind == "contraction":
+            vectors.add(f"_{ascii_name(node.args[1])}")
+        elif node.op.name == "concat":
+            vectors.add(_multiplied(cell, user))
+    vector = vectors.pop() if len(vectors) == 1 else ""
+    return "" if vector[1:].isdigit() else vector
+
+
+def _cut_from(cell: Cell, name: str) -> str:
+    """The parameter that a slice is a part of, else the value itself."""
+    node = cell.nodes[name]
+    return node.args[0] if node.op.name == "slice" else name

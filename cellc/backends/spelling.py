@@ -50,7 +50,7 @@ class Speller:
     def number(self, node: Node) -> ast.expr | None:
         """The expression for a node whose operands are Python numbers, if there is one."""
         op = TABLE[node.op.name]
-        text = op.spelling
+        text = op.spellings.get("number", op.spelling)
         if op.kind != "elementwise" or not isinstance(text, str) or not text:
             return None
         parsed = quote(text, xp="math")
@@ -59,7 +59,7 @@ class Speller:
                 function = part.func
                 if not (isinstance(function, ast.Attribute) and hasattr(math, function.attr)):
                     return None
-        return None if isinstance(parsed, ast.Compare) else parsed
+        return parsed
 
     def helper(self, node: Node) -> str | None:
         """The definition that the spelling calls, where it needs one."""

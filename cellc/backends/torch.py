@@ -120,7 +120,8 @@ def emit(schedule: Schedule, source: Cell) -> str:
 
 
 def _check_names(cell: Cell) -> None:
-    taken = [n for n in (*cell.params, *cell.options) if ascii_name(n) in MODULE_ATTRIBUTES]
+    names = [*cell.params, *cell.options, *(argument.name for argument in cell.dims.values())]
+    taken = [n for n in names if ascii_name(n) in MODULE_ATTRIBUTES]
     if taken:
         raise CellcError(*(Diagnostic(
             "reserved-name", f"`{name}` is an attribute of every torch module",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from cellc.backends.pyast import Block, Item, docstring, lines, quote_statements
-from cellc.ir import Cell, parse_cell
+from cellc.ir import EVERYWHERE, NOWHERE, Cell, Dim, Node, Result, Type
 from cellc.ir.key import canonical_form
 from cellc.ops import TABLE
 from cellc.syntax.characters import ascii_name
@@ -32,72 +32,50 @@ class Layout:
 
 
 _LSTM = """
-%f = sigmoid(%net_f) : [H] over {batch, time}
-%i = sigmoid(%net_i) : [H] over {batch, time}
-%o = sigmoid(%net_o) : [H] over {batch, time}
-%g = tanh(%net_g) : [H] over {batch, time}
-%fc = multiply(%f, %c) : [H] over {batch, time}
-%ig = multiply(%i, %g) : [H] over {batch, time}
-%cn = add(%fc, %ig) : [H] over {batch, time}
-%tc = tanh(%cn) : [H] over {batch, time}
-%hn = multiply(%o, %tc) : [H] over {batch, time}
-next %h = %hn
-next %c = %cn
-output %y = %hn
+f = sigmoid net_f
+i = sigmoid net_i
+o = sigmoid net_o
+g = tanh net_g
+fc = multiply f c
+ig = multiply i g
+c' = add fc ig
+tc = tanh c'
+h' = multiply o tc
 """
 
 _GRU = """
-%r = sigmoid(%net_r) : [H] over {batch, time}
-%z = sigmoid(%net_z) : [H] over {batch, time}
-%W_hn = param() : [H, H] over {}
-%b_hn = param() : [H] over {}
-%Wh = matmul(%W_hn, %h) : [H] over {batch, time}
-%Whb = add(%Wh, %b_hn) : [H] over {batch, time}
-%rWh = multiply(%r, %Whb) : [H] over {batch, time}
-%W_xn = param() : [H, I] over {}
-%b_n = param() : [H] over {}
-%Wx = matmul(%W_xn, %x) : [H] over {batch, time}
-%Wxb = add(%Wx, %b_n) : [H] over {batch, time}
-%net_n = add(%Wxb, %rWh) : [H] over {batch, time}
-%n = tanh(%net_n) : [H] over {batch, time}
-%1 = const() {value=1.0} : [] over {}
-%keep = multiply(%z, %h) : [H] over {batch, time}
-%rest = subtract(%1, %z) : [H] over {batch, time}
-%new = multiply(%rest, %n) : [H] over {batch, time}
-%hn = add(%keep, %new) : [H] over {batch, time}
-next %h = %hn
-output %y = %hn
-"""
-
-_RNN = """
-%hn = {function}(%net_h) : [H] over {{batch, time}}
-next %h = %hn
-output %y = %hn
+r = sigmoid net_r
+z = sigmoid net_z
+Wh = matmul W_hn h
+Whb = add Wh b_hn
+rWh = multiply r Whb
+Wx = matmul W_xn x
+Wxb = add Wx b_n
+net_n = add Wxb rWh
+n = tanh net_n
+keep = multiply z h
+rest = subtract one z
+new = multiply rest n
+h' = add keep new
 """
 
 LAYOUTS = (
-    Layout("RNN", ("h",), _RNN.format(function="tanh")),
-    Layout("RNN", ("h",), _RNN.format(function="relu"), "nonlinearity='relu'"),
+    Layout("RNN", ("h",), "h' = tanh net_h"),
+    Layout("RNN", ("h",), "h' = relu net_h", "nonlinearity='relu'"),
     Layout("LSTM", ("i", "f", "g", "o"), _LSTM),
     Layout("GRU", ("r", "z", "n"), _GRU, second_bias=("n",)),
 )
 
 _JOINED = """
-%v_{gate} = concat(%h, %x) : [H + I] over {{batch, time}}
-%W_{gate} = param() : [H, H + I] over {{}}
-%b_{gate} = param() : [H] over {{}}
-%Wv_{gate} = matmul(%W_{gate}, %v_{gate}) : [H] over {{batch, time}}
-%net_{gate} = add(%Wv_{gate}, %b_{gate}) : [H] over {{batch, time}}
+Wv_{gate} = matmul W_{gate} v
+net_{gate} = add Wv_{gate} b_{gate}
 """
 
 _APART = """
-%W_x{gate} = param() : [H, I] over {{}}
-%W_h{gate} = param() : [H, H] over {{}}
-%b_{gate} = param() : [H] over {{}}
-%Wx_{gate} = matmul(%W_x{gate}, %x) : [H] over {{batch, time}}
-%Wh_{gate} = matmul(%W_h{gate}, %h) : [H] over {{batch, time}}
-%both_{gate} = add(%Wx_{gate}, %Wh_{gate}) : [H] over {{batch, time}}
-%net_{gate} = add(%both_{gate}, %b_{gate}) : [H] over {{batch, time}}
+Wx_{gate} = matmul W_x{gate} x
+Wh_{gate} = matmul W_h{gate} h
+both_{gate} = add Wx_{gate} Wh_{gate}
+net_{gate} = add both_{gate} b_{gate}
 """
 
 
@@ -146,14 +124,33 @@ def _build() -> Iterator[tuple[Layout, bool, Cell]]:
         for joined in (True, False):
             if joined and layout.second_bias:
                 continue
-            text = "cell reference\n%x = input() : [I] over {batch, time}\n"
-            text += "%h = state() : [H] over {batch, time}\n"
-            if "%c)" in layout.tail:
-                text += "%c = state() : [H] over {batch, time}\n"
-            for gate in layout.gates:
-                if gate not in layout.second_bias:
-                    text += (_JOINED if joined else _APART).format(gate=gate)
-            yield layout, joined, parse_cell(text + layout.tail, TABLE)
+            form = _JOINED if joined else _APART
+            nets = [form.format(gate=g) for g in layout.gates if g not in layout.second_bias]
+            yield layout, joined, _reference("".join(nets) + layout.tail)
+
+
+def _reference(text: str) -> Cell:
+    """The cell of equations, an op and its operands a line."""
+    h, x = Dim.of("H"), Dim.of("I")
+    nodes = {name: Node(TABLE[op], (), Type(shape, EVERYWHERE)) for name, op, shape in (
+        ("x", "input", (x,)), ("h", "state", (h,)), ("c", "state", (h,)))}  # fmt: skip
+    if "c'" not in text:
+        del nodes["c"]
+    nodes["v"] = Node(TABLE["concat"], ("h", "x"), Type((h + x,), EVERYWHERE))
+    nodes["one"] = Node(TABLE["const"], (), Type((), NOWHERE), (("value", 1.0),))
+    columns = {"x": (x,), "h": (h,), "v": (h + x,)}
+    for line in text.split("\n"):
+        if not line:
+            continue
+        name, op, *args = line.replace(" =", "").split()
+        for argument in args:
+            if argument not in nodes:
+                shape = (h, *columns[args[1]]) if argument.startswith("W") else (h,)
+                nodes[argument] = Node(TABLE["param"], (), Type(shape, NOWHERE))
+        type_ = TABLE[op].infer([nodes[argument].type for argument in args], {})
+        nodes[name] = Node(TABLE[op], tuple(args), type_)
+    nexts = [Result("next", name, f"{name}'") for name in ("h", "c") if name in nodes]
+    return Cell("reference", nodes, (*nexts, Result("output", "h'", "h'")))
 
 
 def loader(twin: Twin) -> Item:

@@ -11,17 +11,18 @@ import ast
 
 from cellc.backends import pyast
 from cellc.backends.base import Emitter
+from cellc.backends.partition import partitions
 from cellc.backends.pyast import Block, Item, Line, Remark, lines, quote, quote_statements
 from cellc.backends.spelling import Speller
-from cellc.ir import Dim, Loop, Schedule
+from cellc.ir import Loop, Schedule
 from cellc.syntax.characters import ascii_name
 
 SPELLER = Speller("torch", "torch")
 
 _RESERVED = (
     "torch", "nn", "F", "Tensor", "PackedSequence", "math", "zlib", "self", "state", "sizes",
-    "rows", "ended", "packed", "batched", "draw", "seed", "real", "device", "dtype", "batch_first",
-    "steps", "parts", "output",
+    "rows", "ended", "ragged", "packed", "batched", "draw", "seed", "real", "device", "dtype",
+    "batch_first", "steps", "parts", "output",
 )  # fmt: skip
 
 
@@ -32,10 +33,11 @@ class TorchEmitter(Emitter):
 
     def __init__(self, schedule: Schedule, speller: Speller) -> None:
         super().__init__(schedule, speller)
+        self.numbers: dict[str, Line] = {}
         self.hoisted: dict[str, Line] = {}
         self.constructing = False
-        self.splits = _splits(self)
-        self.pieces = {piece for pieces in self.splits.values() for piece in pieces}
+        self.partitions = partitions(self.cell, self.region_of)
+        self.pieces = {piece for part in self.partitions.values() for piece in part.pieces}
 
     def param(self, name: str) -> ast.expr:
         return quote(f"self.{ascii_name(name)}")
@@ -46,18 +48,20 @@ class TorchEmitter(Emitter):
     def call_argument(self, name: str, value: ast.expr) -> ast.expr:
         if self.constructing:
             return quote("torch.tensor(v, dtype=real)", v=value)
-        tensor = f"number_{len(self.hoisted) + 1}"
+        tensor = f"number_{len(self.numbers) + 1}"
         like = self.ids[self.cell.inputs[0]]
-        for known, line in self.hoisted.items():
+        if self.cell.nodes[name].type.dtype == "boolean":
+            return quote("torch.tensor(v, device=like.device)", like=like, v=value)
+        for known, line in self.numbers.items():
             if ast.unparse(line.statement).endswith(f".new_tensor({ast.unparse(value)})"):
                 return pyast.name(known)
-        made = pyast.assign(tensor, quote(f"{like}.new_tensor(v)", v=value))
-        self.hoisted[tensor] = Line(made, self.origin([name]))
+        made = pyast.assign(tensor, quote("like.new_tensor(v)", like=like, v=value))
+        self.numbers[tensor] = Line(made, self.origin([name]))
         return pyast.name(tensor)
 
     def spread(self, name: str, value: ast.expr) -> ast.expr:
         count = "rows" if isinstance(self.region, Loop) else f"len({self.ids[self.cell.inputs[0]]})"
-        return quote(f"v.expand({count}, *v.shape)", v=value)
+        return quote("v.expand(count, *v.shape)", count=quote(count), v=value)
 
     def spelled(self, name: str) -> ast.expr:
         value = super().spelled(name)
@@ -65,25 +69,39 @@ class TorchEmitter(Emitter):
             value = _Transposed(self).visit(value)
         return value
 
+    def is_silent(self, name: str) -> bool:
+        return name not in self.partitions and super().is_silent(name)
+
     def statement(self, name: str) -> list[Item]:
         """A value and, where slices take it apart, the one statement that does so."""
         if name in self.pieces:
             return []
-        found = super().statement(name)
-        if name in self.splits:
-            pieces = self.splits[name]
-            found.append(Line(pyast.assign([self.ids[p] for p in pieces], self._split(name)),
-                              self.comment(*pieces)))  # fmt: skip
+        found = [] if self.cell.nodes[name].op.leaf else super().statement(name)
+        if name in self.partitions:
+            pieces = self.partitions[name].pieces
+            targets = [self.ids[piece] for piece in pieces]
+            found.append(Line(pyast.assign(targets, self._split(name)), self.comment(*pieces)))
         return found
 
     def _split(self, name: str) -> ast.expr:
-        pieces = self.splits[name]
-        shapes = [self.cell.nodes[piece].type.shape for piece in pieces]
-        axis, whole = -len(shapes[0]), pyast.name(self.ids[name])
-        if len(set(shapes)) == 1:
-            return quote("whole.chunk(count, axis)", whole=whole, count=len(pieces), axis=axis)
-        sizes = ast.Tuple([self.attribute(shape[0]) for shape in shapes], ast.Load())
-        return quote("whole.split(sizes, axis)", whole=whole, sizes=sizes, axis=axis)
+        """A value taken apart, as torch's own cells do it.
+
+        The unsafe forms make no views. They are safe where nothing is changed in place
+        and no piece leaves the loop; pieces that do are split the ordinary way.
+        """
+        partition, whole = self.partitions[name], self.reference(name)
+        leaving = {result.value for result in self.cell.results}
+        inner = isinstance(self.region, Loop) and not leaving & set(partition.pieces)
+        prefix = "unsafe_" if inner else ""
+        if partition.even:
+            count = len(partition.pieces)
+            call = quote(f"whole.{prefix}chunk(count, axis)", count=count, axis=partition.axis,
+                         whole=whole)  # fmt: skip
+        else:
+            sizes = self.attribute(partition.sizes)
+            call = quote(f"whole.{prefix}split_with_sizes(sizes, axis)", sizes=sizes,
+                         axis=partition.axis, whole=whole)  # fmt: skip
+        return call
 
     def shift(self, name: str) -> list[Item]:
         following = self.cell.values("next")[name]
@@ -105,7 +123,7 @@ class TorchEmitter(Emitter):
         core += [line for n in kept for line in lines(f"{self.ids[n]}_steps.append({self.ids[n]})")]
         core += lines(f"{', '.join(carried)} = {', '.join(following)}")
         targets = ["rows", *self.steps_used.values()]
-        splits = [f"{self.whole(n)}.split(sizes)" for n in self.steps_used]
+        splits = [f"{self.whole(n)}.unsafe_split_with_sizes(sizes)" for n in self.steps_used]
         over = f"zip({', '.join(['sizes', *splits])})" if splits else "sizes"
         self.steps_used = {}
         head = quote_statements(f"for {', '.join(targets)} in {over}:\n    pass")[0]
@@ -114,7 +132,7 @@ class TorchEmitter(Emitter):
         names = ", ".join(carried)
         leave = lines(
             f"""
-            if rows < len({carried[0]}):
+            if ragged and rows < len({carried[0]}):
                 ended.append(({left},))
                 {names} = {stay}
             """
@@ -130,7 +148,8 @@ class TorchEmitter(Emitter):
             """
         )
         remark = Remark("sequences that have ended leave with their state")
-        return [*lines("ended = []"), *before, Block(head, (remark, *leave, *core)), *after]
+        start = lines("ragged, ended = sizes[0] != sizes[-1], []")
+        return [*start, *before, Block(head, (remark, *leave, *core)), *after]
 
 
 class _Transposed(ast.NodeTransformer):
@@ -148,28 +167,6 @@ class _Transposed(ast.NodeTransformer):
             name, Line(pyast.assign(name, quote(f"{weight}.T")), "transposed once")
         )
         return pyast.name(name)
-
-
-def _splits(emitter: TorchEmitter) -> dict[str, list[str]]:
-    """Values that slices of their own region take apart without a rest, with the slices."""
-    cell, found = emitter.cell, {}
-    for name, node in cell.nodes.items():
-        users = list(cell.graph.successors(name))
-        slices = [u for u in users if cell.nodes[u].op.name == "slice"
-                  and "axis" not in dict(cell.nodes[u].attrs)
-                  and emitter.region_of.get(u) is emitter.region_of.get(name)]  # fmt: skip
-        if len(slices) < 2 or node.op.leaf:
-            continue
-        starts = {cell.nodes[u].attr("start"): u for u in slices}
-        place, ordered = Dim.of(0), []
-        while place in starts:
-            ordered.append(starts[place])
-            stop = cell.nodes[ordered[-1]].attr("stop")
-            assert isinstance(stop, Dim)
-            place = stop
-        if place == node.type.shape[0] and len(ordered) == len(slices):
-            found[name] = ordered
-    return found
 
 
 _SHIFTED = '''

@@ -173,7 +173,7 @@ def _from_rows(outputs: int, bare: bool) -> list[Item]:
             if packed.unsorted_indices is not None:
                 state = [value.index_select(0, packed.unsorted_indices) for value in state]
         else:
-            outputs = [rows.unflatten(0, (len(sizes), sizes[0])) for rows in outputs]
+            outputs = [rows.reshape(len(sizes), sizes[0], *rows.shape[1:]) for rows in outputs]
             if not batched:
                 outputs = [value.squeeze(1) for value in outputs]
                 state = [value.squeeze(0) for value in state]
@@ -240,7 +240,7 @@ def run(writer: TorchEmitter) -> Item:
     writer.region = None
     outputs = [ast.unparse(_output(writer, v)) for v in cell.values("output").values()]
     later += lines(f"return ({', '.join(outputs)},), ({''.join(f'{s}, ' for s in states)})")
-    once += writer.hoisted.values()
+    once = [*writer.numbers.values(), *once, *writer.hoisted.values()]
     core: list[Item] = [Remark("once per call"), *once, *later] if once else later
     if states:
         core = [*lines(f"{', '.join(states)}{',' if len(states) == 1 else ''} = state"), *core]
@@ -266,7 +266,8 @@ def _region(writer: TorchEmitter, region: Region) -> list[Item]:
 def _output(writer: TorchEmitter, name: str) -> ast.expr:
     value = writer.reference(name)
     if writer.number(name) is not None:
-        value = quote(f"{writer.ids[writer.cell.inputs[0]]}.new_tensor(v)", v=value)
+        like = writer.ids[writer.cell.inputs[0]]
+        value = quote("like.new_tensor(v)", like=like, v=value)
     return value if writer.cell.nodes[name].type.extent else writer.spread(name, value)
 
 

@@ -78,7 +78,15 @@ class Lowering:
 
     def delayed_values(self) -> list[tuple[str, str]]:
         """The hidden states that `prev` made, with the nodes that update them."""
-        return [(state, self.values[source]) for state, source in self.delays.items()]
+        declared = list(self.model.declarations)
+
+        def place(state: str) -> tuple[int, str]:
+            source = state.removeprefix("prev_").removeprefix("next_").rpartition("_")[0]
+            return (declared.index(source) if source in declared else len(declared), state)
+
+        return [
+            (state, self.values[self.delays[state]]) for state in sorted(self.delays, key=place)
+        ]
 
     def _stated_shape(self, equation: tree.Equation) -> Shape | None:
         if equation.shape is not None:

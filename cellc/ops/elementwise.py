@@ -142,6 +142,7 @@ COMPARISONS = (
 TERNARY = (
     Op("where", "a where the condition holds, b elsewhere.", "elementwise", ("c", "a", "b"),
        rule=_choice, spelling="xp.where(c, a, b)",
+       spellings={"number": "a if c else b"},
        derivative=(None, "where(c, g, 0)", "where(c, 0, g)"), linear=(frozenset({1, 2}),),
        latex=r"\begin{cases} $a & \text{if } $c \\ $b & \text{otherwise} \end{cases}",
        glyph="?"),

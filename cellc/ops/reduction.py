@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cellc.ir import NOWHERE, Type, TypeMismatch
+from cellc.ir import Type, TypeMismatch
 from cellc.ops.op import Attrs, Op
 
 
@@ -16,11 +16,6 @@ def _over_last(args: Sequence[Type], attrs: Attrs) -> Type:
 def _without_last(args: Sequence[Type], attrs: Attrs) -> Type:
     _needs_a_dimension(args)
     return Type(args[0].shape[:-1], args[0].extent)
-
-
-def _number(args: Sequence[Type], attrs: Attrs) -> Type:
-    _needs_a_dimension(args)
-    return Type((), NOWHERE)
 
 
 def _needs_a_dimension(args: Sequence[Type]) -> None:
@@ -58,6 +53,6 @@ OPS = (
        spelling="a.mean(-1)", derivative=("g/count(a)",), linear=(frozenset({0}),),
        latex=r"\operatorname{mean}($a)", glyph="mean"),
     Op("count", "How many elements lie along the last dimension.", "reduction", ("a",),
-       rule=_number, spelling="a.shape[-1]", derivative=(None,),
+       rule=_without_last, spelling="xp.ones_like(a).sum(-1)", derivative=(None,),
        latex=r"\left|$a\right|", glyph="#", flops=0),
 )  # fmt: skip

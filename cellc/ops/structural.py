@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cellc.ir import Dim, Node, Type, TypeMismatch
+from cellc.ir import NOWHERE, Dim, Node, Type, TypeMismatch
 from cellc.ir.types import shape_text, union
 from cellc.ops.op import Attrs, Op
 
@@ -64,6 +64,9 @@ OPS = (
        glyph="[ ]", flops=0),
     Op("slice", "A part of a value along one dimension.", "structural", ("a",), rule=_cut,
        spelling=_spell_slice, latex="$a", glyph="⌐", flops=0),
+    Op("zeros_like", "Zeros in the shape of a value.", "structural", ("a",),
+       rule=lambda args, attrs: Type(args[0].shape, NOWHERE), spelling="xp.zeros_like(a)",
+       derivative=(None,), latex=r"0 \cdot $a", glyph="0", flops=0),
     Op("outer", "The outer product: every element of a with every one of b.", "structural",
        ("a", "b"), rule=_spread, spelling=_spell_outer,
        linear=(frozenset({0}), frozenset({1})), latex=r"$a \otimes $b", glyph="⊗"),

@@ -28,11 +28,11 @@ class Edit:
         """Copy an old node, with operands replaced by what stands for them."""
         node = self.cell.nodes[name]
         args = tuple(self.now(argument) for argument in node.args)
-        if not node.op.leaf:
-            types = [self.nodes[argument].type for argument in args]
-            type_ = node.op.infer(types, dict(node.attrs))
-            if args != node.args or type_ != node.type:
-                node = Node(node.op, args, type_, node.attrs, node.spans)
+        types = [self.nodes[argument].type for argument in args]
+        known = [self.cell.nodes[argument].type for argument in node.args]
+        if args != node.args or types != known:
+            type_ = node.type if types == known else node.op.infer(types, dict(node.attrs))
+            node = Node(node.op, args, type_, node.attrs, node.spans)
         self.nodes[name] = node
         return name
 

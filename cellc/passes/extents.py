@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cellc.ir import Cell
 from cellc.passes.edit import Edit
@@ -25,6 +25,9 @@ class Extents:
 
     def run(self, cell: Cell) -> Cell:
         edit = Edit(cell)
-        for name in cell.nodes:
-            edit.keep(name)
+        for name, node in cell.nodes.items():
+            if not node.op.leaf:
+                types = [edit.nodes[argument].type for argument in node.args]
+                node = replace(node, type=node.op.infer(types, dict(node.attrs)))
+            edit.nodes[name] = node
         return edit.finish()

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from cellc.ir import NOWHERE, Cell, Dim, Node
-from cellc.passes.cse import Cse
 from cellc.passes.dce import Dce
 from cellc.passes.edit import Edit, in_order, spans_of
 
@@ -41,7 +40,7 @@ class FuseElementwise:
                 edit.keep(name)
             for members in runs:
                 _widen(edit, members)
-            cell = Dce().run(Cse().run(cell.replace(in_order(edit.nodes))))
+            cell = Dce().run(cell.replace(in_order(edit.nodes)))
 
 
 def _groups(cell: Cell) -> dict[tuple[str, tuple[Role, ...]], list[str]]:

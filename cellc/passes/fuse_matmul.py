@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cellc.diagnostics import Span
 from cellc.ir import NOWHERE, Cell, Dim
 from cellc.passes.edit import Edit, in_order, spans_of
 
@@ -14,8 +15,9 @@ _THROUGH = ("add", "subtract")
 class FuseMatmul:
     """Stacks the weights that multiply one vector; each product becomes a slice.
 
-    Products whose sums meet the same function next to each other are stacked next to
-    each other, so that FuseElementwise can apply it once.
+    Biases are stacked along, zeros standing in where a product has none. Products whose
+    sums meet the same function are stacked next to each other, so that FuseElementwise
+    can apply it once.
 
     Before::
 
@@ -67,22 +69,45 @@ class FuseMatmul:
 
     def _stack(self, cell: Cell, edit: Edit, vector: str, products: list[str]) -> None:
         spans = spans_of(cell.nodes, products)
-        weight = self._stacked_weight(edit, [cell.nodes[p].args[0] for p in products])
+        weight = edit.add("concat", [cell.nodes[p].args[0] for p in products], spans)
         whole = edit.add("matmul", [weight, vector], spans)
+        biases = [_bias_of(cell, product) for product in products]
+        if any(biases) and len({cell.nodes[product].type for product in products}) == 1:
+            whole = edit.add("add", [whole, self._stacked_bias(edit, biases, spans)], spans)
+        else:
+            biases = [None] * len(products)
         start = Dim.of(0)
-        for product in products:
+        for product, bias in zip(products, biases, strict=True):
             node = cell.nodes[product]
             stop = start + node.type.shape[0]
             piece = edit.add("slice", [whole], node.spans, start=start, stop=stop)
-            edit.nodes[product] = edit.nodes.pop(piece)
+            del edit.nodes[product]
+            edit.nodes[product if bias is None else bias.total] = edit.nodes.pop(piece)
             start = stop
 
-    def _stacked_weight(self, edit: Edit, weights: list[str]) -> str:
-        """The weights joined; equal column ranges of several are cut after joining."""
-        nodes = [edit.nodes[weight] for weight in weights]
-        spans = spans_of(edit.nodes, weights)
-        cuts = {(node.op.name, node.attrs) for node in nodes}
-        if len(cuts) == 1 and nodes[0].op.name == "slice" and dict(nodes[0].attrs).get("axis"):
-            whole = edit.add("concat", [node.args[0] for node in nodes], spans)
-            return edit.add("slice", [whole], spans, **dict(nodes[0].attrs))
-        return edit.add("concat", weights, spans)
+    def _stacked_bias(self, edit: Edit, biases: list[Bias | None], spans: frozenset[Span]) -> str:
+        """The biases joined, with zeros for products that have none."""
+        like = next(bias.value for bias in biases if bias is not None)
+        values = [
+            edit.add("zeros_like", [like], spans) if bias is None else bias.value for bias in biases
+        ]
+        return edit.add("concat", values, spans)
+
+
+@dataclass(frozen=True)
+class Bias:
+    """What is added to a product before anything else is done with it."""
+
+    value: str
+    total: str
+
+
+def _bias_of(cell: Cell, product: str) -> Bias | None:
+    """The bias of a product whose only user adds one."""
+    users = list(cell.graph.successors(product))
+    if len(users) != 1 or cell.uses[product] != 1 or cell.nodes[users[0]].op.name != "add":
+        return None
+    (value,) = [a for a in cell.nodes[users[0]].args if a != product] or [product]
+    node = cell.nodes[value]
+    same = node.type.shape == cell.nodes[product].type.shape
+    return Bias(value, users[0]) if same and node.type.extent == NOWHERE else None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import Any
 
 from cellc.ir import NOWHERE, Cell, Dim, Node
 from cellc.passes.edit import Edit, in_order
@@ -61,6 +63,9 @@ class SplitProducts:
 class RegroupSums:
     """Adds the terms of a sum that are known before the loop first, outside it.
 
+    Products of the loop come first and what is known is added to them, which arrays do
+    in one go; other terms of the loop follow.
+
     Before, with ``%h`` a state of the loop::
 
         %1 = add(%Uh, %Wx) : [H] over {batch, time}
@@ -76,11 +81,11 @@ class RegroupSums:
         loops, edit = loops_of(cell), Edit(cell)
         for name in cell.nodes:
             edit.keep(name)
-            terms = self._terms(cell, loops, name) if self._is_root(cell, name) else []
-            known = [term for term in terms if loops.get(term) != loops.get(name)]
-            looped = [term for term in terms if loops.get(term) == loops.get(name)]
-            if name in loops and len(terms) > 2 and len(known) > 1:
-                self._regroup(edit, name, looped, known)
+            if name in loops and self._is_root(cell, name):
+                present = _tree(cell, loops, name)
+                wanted = self._wanted(cell, loops, name, list(_leaves(present)))
+                if wanted is not None and wanted != present:
+                    self._rebuild(edit, name, wanted)
         return edit.cell.replace(in_order(edit.nodes), edit.finish().results)
 
     def _is_root(self, cell: Cell, name: str) -> bool:
@@ -92,26 +97,53 @@ class RegroupSums:
             len(users) == 1 and cell.uses[name] == 1 and cell.nodes[users[0]].op.name == "add"
         )
 
-    def _terms(self, cell: Cell, loops: dict[str, int], name: str) -> list[str]:
-        """The terms of a sum, through sums of the same loop that nothing else uses."""
-        terms: list[str] = []
-        pending = list(reversed(cell.nodes[name].args))
-        while pending:
-            term = pending.pop()
-            same_loop = loops.get(term) == loops.get(name)
-            if same_loop and cell.nodes[term].op.name == "add" and cell.uses[term] == 1:
-                pending.extend(reversed(cell.nodes[term].args))
-            else:
-                terms.append(term)
+    def _wanted(self, cell: Cell, loops: dict[str, int], name: str, terms: list[str]) -> Sum | None:
+        """The order in which the terms are best added, or None to leave them alone."""
         shape = cell.nodes[name].type.shape
-        return terms if all(cell.nodes[term].type.shape == shape for term in terms) else []
+        if len(terms) < 3 or any(cell.nodes[term].type.shape != shape for term in terms):
+            return None
+        known = [term for term in terms if loops.get(term) != loops[name]]
+        looped = [term for term in terms if loops.get(term) == loops[name]]
+        products = [term for term in looped if cell.nodes[term].op.name == "matmul"]
+        rest = [term for term in looped if term not in products]
+        first: list[Sum] = list(products or rest)
+        parts = first + ([_added(known)] if known else []) + (rest if products else [])
+        return _added(parts)
 
-    def _regroup(self, edit: Edit, name: str, looped: list[str], known: list[str]) -> None:
+    def _rebuild(self, edit: Edit, name: str, wanted: Sum) -> None:
         spans = edit.nodes[name].spans
 
-        def total(terms: list[str]) -> str:
-            names = [edit.now(term) for term in terms]
-            return reduce(lambda a, b: edit.add("add", [a, b], spans), names)
+        def build(part: Sum) -> str:
+            if isinstance(part, str):
+                return edit.now(part)
+            return edit.add("add", [build(part[0]), build(part[1])], spans)
 
-        first, second = total(looped), total(known)
-        edit.nodes[name] = edit.nodes.pop(edit.add("add", [first, second], spans))
+        edit.nodes[name] = edit.nodes.pop(build(wanted))
+
+
+#: A sum as a tree: a term, or two sums that are added.
+Sum = Any
+
+
+def _tree(cell: Cell, loops: dict[str, int], name: str, top: bool = True) -> Sum:
+    """How a sum is added up, through sums of the same loop that nothing else uses."""
+    same_loop = loops.get(name) is not None and cell.nodes[name].op.name == "add"
+    if not top and not (same_loop and cell.uses[name] == 1):
+        return name
+    left, right = cell.nodes[name].args
+    inner = [a if loops.get(a) != loops.get(name) else _tree(cell, loops, a, False)
+             for a in (left, right)]  # fmt: skip
+    return tuple(inner)
+
+
+def _leaves(tree: Sum) -> Iterator[str]:
+    if isinstance(tree, str):
+        yield tree
+    else:
+        for part in tree:
+            yield from _leaves(part)
+
+
+def _added(parts: Sequence[Sum]) -> Sum:
+    """The parts added from left to right."""
+    return reduce(lambda left, right: (left, right), parts)
