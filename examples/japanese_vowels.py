@@ -144,6 +144,7 @@ def main() -> None:
     for r in runs:
         table.add_row(r.cell, f"{r.parameters:,}", f"{r.seconds:.3f}", f"{r.accuracy[-1]:.1%}")
     console.print(table)
+    console.print(f"In {BUILD}/: lstm.py and lstm.svg from the spec, and learning_curves.png.")
 
 
 if __name__ == "__main__":

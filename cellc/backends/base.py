@@ -11,7 +11,7 @@ from typing import Protocol
 
 from cellc.backends import pyast
 from cellc.backends.naming import Identifiers
-from cellc.backends.pyast import Item, Line, quote
+from cellc.backends.pyast import Item, Line, fill, quote
 from cellc.backends.spelling import Speller, dimension
 from cellc.ir import NOWHERE, AtConstruction, AtOnce, Cell, Dim, Loop, Node, Once, Region, Schedule
 from cellc.ir.types import Shape, positions, shape_text
@@ -48,6 +48,7 @@ class Emitter:
         self.steps_used: dict[str, str] = {}
         self.helpers: dict[str, str] = {}
         self._numbers: dict[str, ast.expr | None] = {}
+        self._inline: dict[str, bool] = {}
 
     # what a backend refines
 
@@ -92,6 +93,11 @@ class Emitter:
 
     def is_inline(self, name: str) -> bool:
         """Whether a value is written inside the expression of its only user."""
+        if name not in self._inline:
+            self._inline[name] = self._belongs_inside(name)
+        return self._inline[name]
+
+    def _belongs_inside(self, name: str) -> bool:
         if not name.isdigit() or self.cell.uses[name] != 1:
             return False
         users = list(self.cell.graph.successors(name))
@@ -124,7 +130,7 @@ class Emitter:
             bindings[placeholder] = value
         for key, attribute in node.attrs:
             bindings[key] = self.attribute(attribute)
-        return _tidy(quote(ast.unparse(template), **bindings), node, self.cell)
+        return _tidy(fill(template, **bindings), node, self.cell)
 
     def operand(self, name: str, user: Node) -> ast.expr:
         """A value as an operand, with dimensions inserted where the user's shape has more."""
@@ -197,7 +203,7 @@ class Emitter:
             return None
         names = TABLE[node.op.name].operand_names(len(operands))
         pairs = {n: value for n, value in zip(names, operands, strict=True) if value is not None}
-        return quote(ast.unparse(template), **pairs)
+        return fill(template, **pairs)
 
     def needed_later(self, loop: Loop) -> list[str]:
         """Values of a loop that are read outside it, over their whole extent."""
@@ -222,7 +228,7 @@ class Emitter:
     def size(self, dim: Dim) -> ast.expr:
         """A dimension through the constructor's arguments: ``self.hidden_size``."""
         arguments = {d: quote(f"self.{a.name}") for d, a in self.cell.dims.items()}
-        return quote(ast.unparse(dimension(dim)), **arguments)
+        return fill(dimension(dim), **arguments)
 
     def initial_value(self, name: str) -> ast.expr:
         """An initial value as one expression, whatever regions its parts are in."""
@@ -244,7 +250,7 @@ class Emitter:
                 value = self.call_argument(argument, value)
             bindings[placeholder] = value
         bindings |= {key: self.attribute(attribute) for key, attribute in node.attrs}
-        return quote(ast.unparse(template), **bindings)
+        return fill(template, **bindings)
 
     def initial_numbers(self) -> list[Item]:
         """Numbers that several initial values share, as variables."""

@@ -6,6 +6,7 @@ import ast
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 Binding = ast.expr | str | int | float | Sequence[ast.stmt]
 
@@ -53,6 +54,23 @@ def quote(text: str, **bindings: Binding) -> ast.expr:
     parsed = ast.parse(text.strip(), mode="eval")
     result: ast.expr = _Substitute(bindings).visit(parsed.body)
     return result
+
+
+def fill(template: ast.expr, **bindings: Binding) -> ast.expr:
+    """A copy of a tree with names replaced, as :func:`quote` does from text."""
+    result: ast.expr = _filled(template, bindings)
+    return result
+
+
+def _filled(node: Any, bindings: Mapping[str, Binding]) -> Any:
+    if isinstance(node, list):
+        return [_filled(item, bindings) for item in node]
+    if not isinstance(node, ast.AST):
+        return node
+    if isinstance(node, ast.Name):
+        return _Substitute(bindings).visit_Name(node)
+    fields = {field: _filled(getattr(node, field), bindings) for field in node._fields}
+    return type(node)(**fields)
 
 
 def quote_statements(text: str, **bindings: Binding) -> list[ast.stmt]:

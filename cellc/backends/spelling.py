@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from cellc.backends.pyast import literal, quote
+from cellc.backends.pyast import fill, literal, quote
 from cellc.diagnostics import fail
 from cellc.ir import Dim, Node, Type
 from cellc.ops import TABLE, Op, find
@@ -84,7 +84,7 @@ class Speller:
                 inner = self.spelling(
                     Node(op, (), scalar), [Type((Dim.of(1),), frozenset())] * len(args)
                 )
-                return quote(ast.unparse(inner), **dict(zip(names, args, strict=True)))
+                return fill(inner, **dict(zip(names, args, strict=True)))
 
 
 def dimension(dim: Dim) -> ast.expr:

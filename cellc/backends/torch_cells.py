@@ -12,7 +12,6 @@ from functools import cache
 
 from cellc.backends.pyast import Block, Item, docstring, lines, quote_statements
 from cellc.ir import EVERYWHERE, NOWHERE, Cell, Dim, Node, Result, Type
-from cellc.ir.key import canonical_form
 from cellc.ops import TABLE
 from cellc.syntax.characters import ascii_name
 
@@ -105,9 +104,9 @@ class Twin:
 
 def twin_of(cell: Cell) -> Twin | None:
     """The module of torch that a cell is, if it is one."""
-    form = canonical_form(cell.nodes, cell.results)
+    form = cell.canonical
     for layout, joined, reference in _references():
-        known = canonical_form(reference.nodes, reference.results)
+        known = reference.canonical
         if known.text == form.text:
             pairs = zip(known.params, form.params, strict=True)
             return Twin(layout, joined, {role: ascii_name(name) for role, name in pairs})

@@ -64,11 +64,17 @@ def has_stated_shape(expression: tree.Expression, model: Model) -> bool:
 def _dependencies(model: Model) -> nx.DiGraph[str]:
     graph: nx.DiGraph[str] = nx.DiGraph()
     graph.add_nodes_from(model.equations)
-    for target, equation in model.equations.items():
-        graph.add_edges_from((name, target) for name in reads(equation.value, model))
-    for name, function in model.functions.items():
-        called = [n for n in reads(function.body, model) if n not in function.parameters]
-        graph.add_edges_from((inner, name) for inner in called)
+    graph.add_edges_from(
+        (name, target)
+        for target, equation in model.equations.items()
+        for name in reads(equation.value, model)
+    )
+    graph.add_edges_from(
+        (inner, name)
+        for name, function in model.functions.items()
+        for inner in reads(function.body, model)
+        if inner not in function.parameters
+    )
     return graph
 
 

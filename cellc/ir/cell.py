@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 import networkx as nx
 
-from cellc.ir.key import canonical_form
+from cellc.ir.key import CanonicalForm, canonical_form
 from cellc.ir.node import Argument, Node, Result, Role
 
 
@@ -109,4 +109,9 @@ class Cell:
         Commutative operands may stand in any order; names, spans and initial values do
         not matter; structure and sharing of parameters do.
         """
-        return canonical_form(self.nodes, self.results).key
+        return self.canonical.key
+
+    @cached_property
+    def canonical(self) -> CanonicalForm:
+        """The cell with all names taken out; see :mod:`cellc.ir.key`."""
+        return canonical_form(self.nodes, self.results)

@@ -84,6 +84,4 @@ class Combine:
     rules: tuple[str, ...] = COMBINE
 
     def run(self, cell: Cell) -> Cell:
-        for rule in self.rules:
-            cell, _ = rewrite(cell, (rule,), combining=True)
-        return cell
+        return rewrite(cell, self.rules, combining=True)[0]
