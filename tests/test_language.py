@@ -188,3 +188,19 @@ def test_blocks_broadcast_by_the_names_of_their_dimensions() -> None:
 def test_comments_become_documentation() -> None:
     assert cellc.load("lstm").comments["f"] == "forget gate"
     assert "forget gate" in cellc.emit(cellc.load("lstm"))
+
+
+def test_a_quotient_of_dimensions_must_be_whole() -> None:
+    cell = cellc.parse(f"{HEAD}dim K heads\nv[H/K] = tanh(W·x)\nh' = tanh(U·v + h)\noutput h'\n")
+    for target in ("numpy", "torch"):
+        compiled = cellc.compile(cell, target)
+        assert compiled(2, 6, heads=3) is not None
+        with pytest.raises(ValueError, match="H/K is no whole number"):
+            compiled(2, 5, heads=3)
+
+
+def test_the_next_value_of_the_step_before_is_the_present_one() -> None:
+    one = f"{HEAD}h' = tanh(W·x + U·prev(h'))\noutput h'\n"
+    assert _same(one, one.replace("prev(h')", "h"))
+    two = f"{HEAD}h' = tanh(W·x + U·h) + prev(h', 2)\noutput h'\n"
+    assert _same(two, two.replace("prev(h', 2)", "prev(h)"))

@@ -225,6 +225,21 @@ class Emitter:
             if dim in used
         ]
 
+    def division_lines(self) -> list[Item]:
+        """Clear errors where a dimension is a quotient that is not whole."""
+        dims = [dim for node in self.cell.nodes.values() for dim in node.type.shape]
+        pairs = dict.fromkeys(pair for dim in dims for pair in dim.divisions())
+        return [
+            line
+            for dividend, divisor in pairs
+            for line in pyast.lines(
+                f"""
+                if ({dividend.replace("^", "**")}) % ({divisor.replace("^", "**")}):
+                    raise ValueError('{dividend}/{divisor} is no whole number')
+                """
+            )
+        ]
+
     def size(self, dim: Dim) -> ast.expr:
         """A dimension through the constructor's arguments: ``self.hidden_size``."""
         arguments = {d: quote(f"self.{a.name}") for d, a in self.cell.dims.items()}

@@ -137,6 +137,7 @@ def _constructor(writer: NumpyEmitter) -> Item:
     names = [a.name for a in cell.dims.values()] + [writer.ids[o] for o in cell.options]
     body: list[Item] = [Line(quote_statements(f"self.{n} = {n}")[0]) for n in [*names, "dtype"]]
     values = [*writer.initial_numbers(), *(_initial(writer, p) for p in writer.initial_order())]
+    values = [*writer.division_lines(), *values]
     body += writer.dimension_lines(values)
     body += lines(
         """

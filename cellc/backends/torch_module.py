@@ -26,7 +26,8 @@ def constructor(writer: TorchEmitter) -> Item:
     body = [
         *lines("super().__init__()"),
         *[line for n in [*names, "batch_first"] for line in lines(f"self.{n} = {n}")],
-        *writer.dimension_lines(params),
+        *writer.dimension_lines([*writer.division_lines(), *params]),
+        *writer.division_lines(),
         *lines("factory = {'device': device, 'dtype': dtype}"),
         *params,
         *lines("self.reset_parameters(seed)"),

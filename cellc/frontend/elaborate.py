@@ -73,7 +73,7 @@ def _collect(definition: tree.Definition, found: Collector) -> Model:
         description=" ".join(texts),
         citations=tuple(citations),
         outputs=tuple(outputs),
-        own=frozenset(places),
+        own=frozenset([*places, *model.dims]),
     )
 
 

@@ -81,7 +81,7 @@ class Lowering:
         declared = list(self.model.declarations)
 
         def place(state: str) -> tuple[int, str]:
-            source = state.removeprefix("prev_").removeprefix("next_").rpartition("_")[0]
+            source = state.removeprefix("prev_").rpartition("_")[0]
             return (declared.index(source) if source in declared else len(declared), state)
 
         return [
@@ -131,7 +131,8 @@ class Lowering:
             "unknown-name",
             f"`{written}` is declared and defined nowhere",
             name.span,
-            hints=did_you_mean(written, [*self.values, *formals]),
+            hints=did_you_mean(written, [*self.values, *formals])
+            or (("a small function has no parameters; hand it the product",) if formals else ()),
         )
 
     def _parameter(self, name: tree.Name, shape: Shape | None) -> str:
@@ -279,7 +280,10 @@ class Lowering:
         return None if item is None else item.span
 
     def _prev(self, call: tree.Call) -> str:
-        """A hidden state for the value of earlier steps; one for each step back."""
+        """A hidden state for the value of earlier steps; one for each step back.
+
+        The value that a state ended the step before with is the one it starts with.
+        """
         lag = call.args[1] if len(call.args) == 2 else tree.Number(1.0, call.span)
         source = call.args[0] if len(call.args) in (1, 2) else None
         steps = lag.value if isinstance(lag, tree.Number) else 0
@@ -291,11 +295,9 @@ class Lowering:
                 hints=("`prev(v)` is v of the step before, `prev(v, 2)` of the one before that",),
             )
         type_ = Type(self._shape_of_name(source), EVERYWHERE)
-        before = source.name
-        for step in range(1, int(steps) + 1):
+        before = source.name.rstrip("'")
+        for step in range(1, int(steps) + 1 - source.name.endswith("'")):
             state = f"prev_{source.name.rstrip(chr(39))}_{step}"
-            if source.name.endswith("'"):
-                state = f"prev_next_{source.name[:-1]}_{step}"
             if state not in self.values:
                 self.values[state] = self.builder.leaf("state", state, type_)
                 self.delays[state] = before

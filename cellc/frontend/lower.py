@@ -126,6 +126,8 @@ def _results(model: Model, lowering: Lowering) -> list[Result]:
     results += [Result("next", s, value) for s, value in lowering.delayed_values()]
     for number, expression in enumerate(model.outputs):
         name = expression.name if isinstance(expression, tree.Name) else f"output{number + 1}"
+        if any(r.role == "output" and r.name == name for r in results):
+            fail("duplicate-name", f"`{name}` is an output twice", expression.span)
         results.append(Result("output", name, lowering.lower(expression)))
     return results
 
@@ -159,11 +161,15 @@ def _assemble(model: Model, builder: Builder, results: list[Result]) -> Cell:
     for node in builder.nodes.values():
         dims = [*node.type.shape, *(v for _, v in node.attrs if isinstance(v, Dim))]
         names += [name for dim in dims for name in sorted(dim.names)]
+    used = {name: dimension_argument(name, model) for name in dict.fromkeys(names)}
+    for name, dimension in model.dims.items():
+        if name in model.own and name not in used:
+            fail("unused-definition", f"no shape uses the dimension `{name}`", dimension.span)
     return Cell(
         model.name,
         builder.nodes,
         tuple(results),
-        {name: dimension_argument(name, model) for name in dict.fromkeys(names)},
+        used,
         model.description,
         model.citations,
         {name: text for name, text in comments.items() if name in builder.nodes},

@@ -86,6 +86,11 @@ class Dim:
             raise ValueError(f"`{self}` is no whole number for {dict(sizes)}")
         return int(total)
 
+    def divisions(self) -> list[tuple[str, str]]:
+        """The divisions that must be exact: a dividend and a divisor for each term with one."""
+        texts = [_term(monomial, coefficient).split("/") for monomial, coefficient in self.terms]
+        return [(dividend, "*".join(divisors)) for dividend, *divisors in texts if divisors]
+
     def __str__(self) -> str:
         if not self.terms:
             return "0"
