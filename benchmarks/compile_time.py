@@ -1,6 +1,6 @@
 """How long compilation takes: of a shipped cell, and of ever longer generated ones.
 
-    python benchmarks/compile_time.py [--sizes 125,250,500] [--cpu-time] [--plot FILE]
+    python benchmarks/compile_time.py [--sizes 125,250,500] [--cpu-time] [--write]
 
 First a fresh process each time compiles the LSTM, from its text to a class. Then cells of n
 equations, of which every fifth is a gate with a product and the others are chains over
@@ -32,6 +32,7 @@ from cellc.loading import class_from
 from cellc.passes.pipelines import optimise
 from cellc.passes.schedule import Scheduler
 
+RESULTS = Path(__file__).parent / "results"
 SIZES = (125, 250, 500, 1000, 2000, 4000)
 STAGES = ("parse", "optimise", "schedule", "emit", "class")
 
@@ -146,32 +147,55 @@ def plot(rows: list[Row], file: Path) -> None:
     figure.savefig(file, dpi=150)
 
 
+def page(sentence: str, rows: list[Row]) -> str:
+    """The figures as Markdown."""
+    heads = ("n", *STAGES, "total", "µs/(n·log₂n)")
+    lines = [
+        "# Time to compile",
+        "",
+        f"{sentence}. Below, seconds to compile n equations. Written by",
+        "`benchmarks/compile_time.py`.",
+        "",
+        f"| {' | '.join(heads)} |",
+        f"|{' ---: |' * len(heads)}",
+    ]
+    for size, times in rows:
+        total = sum(times.values())
+        columns = [f"{seconds:.2f}" for seconds in (*times.values(), total)]
+        scale = f"{total / (size * log2(size)) * 1e6:.0f}"
+        lines.append(f"| {' | '.join([str(size), *columns, scale])} |")
+    return "\n".join([*lines, "", "![seconds by equations](compile-time.png)", ""])
+
+
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
     parser.add_argument("--runs", type=int, default=7, help="fresh processes")
     parser.add_argument("--cpu-time", action="store_true", help="scaling on a busy machine")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the curve here, as PNG")
+    parser.add_argument("--write", action="store_true", help="write the page and the curve")
     return parser.parse_args()
 
 
 def main() -> None:
     """Measure and print."""
     asked = arguments()
-    console = Console()
+    console, sentence = Console(), ""
     if asked.runs:
         first, second = zip(*(fresh_times() for _ in range(asked.runs)), strict=True)
-        console.print(
+        sentence = (
             f"lstm, text to class: first {median(first) * 1e3:.0f} ms "
             f"(fastest {min(first) * 1e3:.0f} ms), again {median(second) * 1e3:.0f} ms"
         )
+        console.print(sentence)
     now = process_time if asked.cpu_time else perf_counter
     stage_times(generated(50), now)  # grammar tables, imports
     rows = [(n, typical_times(n, now)) for n in map(int, asked.sizes.split(","))]
     console.print(scaling_table(rows))
-    if asked.plot:
-        plot(rows, asked.plot)
+    if asked.write:
+        RESULTS.mkdir(exist_ok=True)
+        plot(rows, RESULTS / "compile-time.png")
+        (RESULTS / "compile-time.md").write_text(page(sentence, rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

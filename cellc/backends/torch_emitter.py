@@ -138,8 +138,9 @@ class TorchEmitter(Emitter):
             """
         )
         before = [line for n in kept for line in lines(f"{self.ids[n]}_steps = []")]
+        together = "{whole} = torch.cat({steps}) if ragged else torch.stack({steps}).flatten(0, 1)"
         after = [line for n in kept for line in lines(
-            f"{self.whole(n)} = torch.cat({self.ids[n]}_steps)")]  # fmt: skip
+            together.format(whole=self.whole(n), steps=f"{self.ids[n]}_steps"))]  # fmt: skip
         comma = "," if len(carried) == 1 else ""
         after += lines(
             f"""
