@@ -231,3 +231,18 @@ def test_gradients_are_those_of_the_numbers(name: str) -> None:
         return torch.func.functional_call(module, parameters, (x,))[0]
 
     assert torch.autograd.gradcheck(run, (x, *module.parameters()))
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_torch_compiles_it_in_one_graph(backend: str) -> None:
+    lstm, x = _lstm(), torch.randn(4, 2, 3)
+    compiled = torch.compile(lstm, backend=backend, fullgraph=True)
+    assert torch.allclose(compiled(x)[0], lstm(x)[0], atol=1e-6)
+    compiled(x)[0].sum().backward()
+    assert lstm.W_f.grad is not None
+
+
+def test_torch_exports_it() -> None:
+    lstm, x = _lstm(), torch.randn(4, 2, 3)
+    exported = torch.export.export(lstm, (x,))
+    assert torch.allclose(exported.module()(x)[0], lstm(x)[0], atol=1e-6)

@@ -34,7 +34,8 @@ _NAME = re.compile(r"[^\W\d_](?:[\w\u0300-\u036F])*")
 #: What Python has a meaning for; emitted code may need any of it.
 _PYTHON = frozenset([*keyword.kwlist, *dir(builtins)])
 
-_ACCENTS = {
+#: Accents by the word that ASCII names and LaTeX use for them.
+ACCENTS = {
     "\u0302": "hat",
     "\u0303": "tilde",
     "\u0304": "bar",
@@ -129,7 +130,7 @@ def ascii_name(name: str) -> str:
         if character.isascii():
             parts.append("_next" if character == "'" else character)
         elif unicodedata.combining(character):
-            parts.append("_" + _ACCENTS.get(character, f"u{ord(character):04x}"))
+            parts.append("_" + ACCENTS.get(character, f"u{ord(character):04x}"))
         else:
             parts.append(_spelled_out(character))
     identifier = "".join(parts)

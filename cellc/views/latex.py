@@ -15,6 +15,7 @@ from functools import cache, cached_property
 from cellc.ir import Attribute, Cell, Node
 from cellc.ops import TABLE
 from cellc.ops.op import CALL, COMPARISON, CONTRACTION, POWER, PRODUCT, SIGN, SUM, Op
+from cellc.syntax.characters import ACCENTS
 
 #: How tightly the signs of templates bind, and what they ask of their left and right.
 _SIGNS: dict[str, tuple[int, int, int]] = {
@@ -41,14 +42,6 @@ _TOKEN = re.compile(
 )
 _PRODUCT = re.compile(r"(\$\w+|\([^()]*\)) \\odot (\$\w+)")
 
-_ACCENTS = {
-    "\u0302": "hat",
-    "\u0303": "tilde",
-    "\u0304": "bar",
-    "\u0307": "dot",
-    "\u0308": "ddot",
-    "\u030c": "check",
-}
 #: Capitals that LaTeX knows by name; the others look like Latin ones.
 _GREEK_CAPITALS = frozenset("ΓΔΘΛΞΠΣΥΦΨΩ")
 _DELAY = re.compile(r"prev_.+_\d+")
@@ -340,7 +333,7 @@ def _symbols(text: str) -> list[str]:
     found: list[str] = []
     for character in unicodedata.normalize("NFD", text):
         if unicodedata.combining(character):
-            accent = _ACCENTS.get(character)
+            accent = ACCENTS.get(character)
             if found and accent:
                 found[-1] = rf"\{accent}{{{found[-1]}}}"
         else:
