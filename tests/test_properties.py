@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +29,18 @@ _SETTINGS = settings(
 @_SETTINGS
 @given(specs(), st.integers(0, 99))
 def test_passes_preserve_the_value(text: str, seed: int) -> None:
+    _check_value(text, seed)
+
+
+@pytest.mark.slow
+@settings(_SETTINGS, max_examples=1000)
+@given(specs(), st.integers(0, 99))
+def test_passes_preserve_the_value_of_many(text: str, seed: int) -> None:
+    _check_value(text, seed)
+
+
+def _check_value(text: str, seed: int) -> None:
+    """Every level and both backends against the cell as written, in NumPy."""
     cell = cellc.parse(text)
     verify(cell)
     trial = Trial(cell, seed)

@@ -236,7 +236,7 @@ def test_gradients_are_those_of_the_numbers(name: str) -> None:
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 def test_torch_compiles_it_in_one_graph(backend: str) -> None:
     lstm, x = _lstm(), torch.randn(4, 2, 3)
-    compiled = torch.compile(lstm, backend=backend, fullgraph=True)
+    compiled: Any = torch.compile(lstm, backend=backend, fullgraph=True)
     assert torch.allclose(compiled(x)[0], lstm(x)[0], atol=1e-6)
     compiled(x)[0].sum().backward()
     assert lstm.W_f.grad is not None
@@ -244,5 +244,5 @@ def test_torch_compiles_it_in_one_graph(backend: str) -> None:
 
 def test_torch_exports_it() -> None:
     lstm, x = _lstm(), torch.randn(4, 2, 3)
-    exported = torch.export.export(lstm, (x,))
+    exported: Any = torch.export.export(lstm, (x,))
     assert torch.allclose(exported.module()(x)[0], lstm(x)[0], atol=1e-6)

@@ -17,7 +17,7 @@ from cellc.ir.key import CanonicalForm, canonical_form
 from cellc.ir.node import Argument, Node, Result, Role
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Cell:
     """An immutable cell. ``nodes`` come in an order in which operands precede users."""
 
@@ -32,6 +32,9 @@ class Cell:
     def __post_init__(self) -> None:
         for name in ("nodes", "dims", "comments"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    def __repr__(self) -> str:
+        return f"<Cell {self.name}: {len(self.nodes)} nodes, key {self.key()}>"
 
     def __reduce__(self) -> tuple[object, ...]:
         return Cell, (
