@@ -23,14 +23,14 @@ from cellc import driver
 from cellc.backends import BACKENDS
 from cellc.diagnostics import CellcError, fail
 from cellc.files import write_file
-from cellc.frontend.library import read_file
+from cellc.frontend.library import read_cells, read_file
 from cellc.ir import Cell, print_cell, print_schedule
 from cellc.ops.notation import equations_of
 from cellc.passes.algebra import Algebra
 from cellc.passes.pipelines import PIPELINES, optimise, steps
 from cellc.resources import shipped_specs
 from cellc.syntax import parse_file
-from cellc.syntax.characters import ascii_name, read_source
+from cellc.syntax.characters import ascii_name, display_width, padded, read_source
 from cellc.syntax.format import format_source
 from cellc.views.explain import comparison, fired, sentences
 from cellc.views.latex import latex
@@ -104,10 +104,10 @@ def list_cells(as_json: AsJson = False) -> None:
     table = Table(box=None)
     for heading, column in zip(headings, zip(*rows, strict=True), strict=True):
         wide = None if heading == "description" else max(map(len, (heading, *column)))
-        table.add_column(heading, no_wrap=True, min_width=wide)
+        table.add_column(heading, no_wrap=wide is not None, min_width=wide)
     for row in rows:
         table.add_row(*map(Text, row))
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    Console(width=None if sys.stdout.isatty() else 1_000).print(table)
 
 
 @app.command()
@@ -205,8 +205,7 @@ def print_ir(
 
     Example: `cellc ir lstm -O O2 --print-between`
     """
-    cell = driver.load(name)
-    _level(level)
+    cell, level = driver.load(name), _level(level)
     if print_between:
         typer.echo(f"# as written\n{print_cell(cell)}")
         before = cell
@@ -227,9 +226,9 @@ def explain(name: CellName, level: Level = "O2", size: Sizes = None) -> None:
 
     Example: `cellc explain gru -s H=512`
     """
-    cell = driver.load(name)
+    cell, level = driver.load(name), _level(level)
     sizes = _sizes(cell, size)
-    before, after = driver.schedule(cell, "O0"), driver.schedule(cell, _level(level))
+    before, after = driver.schedule(cell, "O0"), driver.schedule(cell, level)
     _, log = Algebra().run_logged(cell)
     console = Console()
     for sentence in [*fired([(f.rule, f.value) for f in log]), *sentences(after)]:
@@ -269,19 +268,22 @@ def new_cell(
 ) -> None:
     """Write a cell to start from: NAME.cell in the current folder.
 
+    A base may be a shipped cell or lie beside the new file.
+
     Example: `cellc new mycell --from lstm`
     """
+    name = name.removesuffix(".cell")
     path = output or Path(f"{name}.cell")
     if path.exists():
         fail("unwritable", f"{path} exists already", hints=("choose another name",))
     if base is None:
         text = _TEMPLATE.format(name=name)
     else:
-        driver.load(base)
+        base = base.removesuffix(".cell")
         text = (
             f'cell {name} from {base}\n"What differs from {base}."\n\n# redefine an equation here\n'
         )
-    parse_file(read_source(path.name, text))
+    read_cells(read_source(path.name, text), path.parent)
     write_file(path, text)
     typer.echo(f"wrote {path}; next: cellc check {path}", err=True)
 
@@ -307,10 +309,11 @@ def main() -> None:
 
 
 def _summary(cell: Cell) -> Summary:
-    return summarise(cell, driver.schedule(cell, "O1"))
+    return summarise(cell, driver.schedule(cell, "O0"))
 
 
 def _level(level: str) -> str:
+    level = level if level.startswith("O") else f"O{level}"
     if level not in PIPELINES:
         raise typer.BadParameter(f"{level} is none of {', '.join(PIPELINES)}")
     return level
@@ -342,11 +345,12 @@ def _print_summary(summary: Summary, sizes: dict[str, int]) -> None:
         say(f"  {line}")
     say()
     equations = equations_of(cell)
-    wide = max(len(name) for name in equations)
-    column = max(wide + 3 + len(right) for right in equations.values()) + 4
+    wide = max(map(display_width, equations))
+    column = max(wide + 3 + display_width(right) for right in equations.values()) + 4
     for name, right in equations.items():
-        line = f"  {name:<{wide}} = {right}"
-        say(f"{line:<{column}}# {cell.comments[name]}" if name in cell.comments else line)
+        line = f"  {padded(name, wide)} = {right}"
+        comment = cell.comments.get(name)
+        say(f"{padded(line, column)}# {comment}" if comment else line)
     say()
     for kind in ("inputs", "states"):
         say(f"{kind:<12}" + ", ".join(f"{n}{shape}" for n, shape in facts[kind].items()))

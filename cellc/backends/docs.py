@@ -5,7 +5,7 @@ from __future__ import annotations
 from cellc.ir import Cell
 from cellc.ir.types import shape_text
 from cellc.ops.notation import equations_of
-from cellc.syntax.characters import ascii_name
+from cellc.syntax.characters import ascii_name, display_width, padded
 
 
 def module_text(cell: Cell) -> str:
@@ -21,11 +21,13 @@ def module_text(cell: Cell) -> str:
 def equation_lines(cell: Cell) -> list[str]:
     """The equations with their comments, aligned."""
     equations = equations_of(cell)
-    wide = max((len(name) for name in equations), default=0)
-    lines = [f"{name:<{wide}} = {right}" for name, right in equations.items()]
-    column = max(map(len, lines), default=0)
+    wide = max(map(display_width, equations), default=0)
+    lines = [f"{padded(name, wide)} = {right}" for name, right in equations.items()]
+    column = max(map(display_width, lines), default=0)
     return [
-        f"{line:<{column}}  # {_plain(cell.comments[name])}" if name in cell.comments else line
+        f"{padded(line, column)}  # {_plain(cell.comments[name])}"
+        if name in cell.comments
+        else line
         for line, name in zip(lines, equations, strict=True)
     ]
 

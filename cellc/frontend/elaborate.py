@@ -66,7 +66,9 @@ def _collect(definition: tree.Definition, found: Collector) -> Model:
                 if _claim(places, statement.name, statement.span, found):
                     model.functions[statement.name] = statement
             case tree.Equation():
-                if _claim(places, statement.target, statement.span, found):
+                declared = model.declarations.get(statement.target)
+                state = declared is not None and declared.kind == "state"
+                if _claim(places, statement.target, statement.span, found, state):
                     model.equations[statement.target] = statement
     return replace(
         model,
@@ -77,7 +79,9 @@ def _collect(definition: tree.Definition, found: Collector) -> Model:
     )
 
 
-def _claim(places: dict[str, Span], name: str, span: Span, found: Collector) -> bool:
+def _claim(
+    places: dict[str, Span], name: str, span: Span, found: Collector, state: bool = False
+) -> bool:
     """Note that a statement gives a name its meaning; False where another did before."""
     if name not in places:
         places[name] = span
@@ -89,6 +93,7 @@ def _claim(places: dict[str, Span], name: str, span: Span, found: Collector) -> 
             span,
             "again here",
             related=(Related(places[name], "first here"),),
+            hints=(f"the value that the step ends with is `{name}' = …`",) if state else (),
         )
     )
     return False
@@ -113,8 +118,8 @@ def _merge(base: Model, own: Model, found: Collector) -> Model:
     return Model(
         own.name,
         own.span,
-        own.description or base.description,
-        own.citations or base.citations,
+        own.description or (f"Derived from {base.name}." if base.name != own.name else ""),
+        own.citations,
         base.dims | own.dims,
         base.declarations | own.declarations,
         base.functions | own.functions,

@@ -265,9 +265,13 @@ class Lowering:
         hints: tuple[str, ...] = ()
         if call.function == "multiply" and len(mismatch.slots) == 2:
             hints = ("`*` is elementwise; the matrix product is `·`",)
+        elif call.function in ("add", "subtract"):
+            hints = ("a product with a weight brings a vector to another size: `W·x`",)
+        elif call.function == "matmul" and not nodes[args[1]].type.shape:
+            hints = ("a vector is declared with its size, such as `state h[H]` or `input x[I]`",)
         return Diagnostic(
             "shape-clash",
-            f"the shapes do not fit: {mismatch.message}",
+            mismatch.message,
             call.span,
             related=tuple(related),
             hints=hints,

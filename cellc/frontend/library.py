@@ -131,4 +131,4 @@ def _source(path: Path) -> Source:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         fail("unreadable-file", f"{path.name!r} cannot be read: {reason}")
-    return read_source(path.name, data)
+    return read_source(path.name if path.is_absolute() else str(path), data)

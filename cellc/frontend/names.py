@@ -90,7 +90,7 @@ class _Resolver:
         if kind is not None and self.target != "output":
             full = written if "_" in written else f"{written}_{subscript(self.target)}"
             return self._imply(full, kind, name.span)
-        self.found.add(self._unknown(name))
+        self.found.add(self._unknown(name, role))
         return written
 
     def _imply(self, full: str, kind: str, span: Span) -> str:
@@ -102,17 +102,20 @@ class _Resolver:
             self.implied[full] = Implied(full, "weight" if weight else "bias", self.target, span)
         return full
 
-    def _unknown(self, name: tree.Name) -> Diagnostic:
+    def _unknown(self, name: tree.Name, role: str) -> Diagnostic:
         written = name.name
         if written.endswith("'"):
+            primed = [known for known in self.scope if known.endswith("'")]
             return Diagnostic(
                 "unknown-name",
                 f"`{written}` is the next value of no state",
                 name.span,
-                hints=did_you_mean(written, self.scope),
+                hints=did_you_mean(written, primed),
             )
         hints = did_you_mean(written, [*self.scope, *self.implied])
-        if written[0].isupper():
+        if role == "summand" and not hints:
+            hints = (f"a bias is written `b` or `b_{written}`",)
+        if written[0].isupper() and role != "summand":
             hints += (f"as a weight it stands left of a product: `{written}·x`",)
         elif not hints:
             hints = (f"declare it: `input {written}[I]` or `param {written}[H]`",)

@@ -166,6 +166,18 @@ def _report_cycle(model: Model, targets: nx.DiGraph[str], found: Collector) -> N
                 Related(e.span, f"`{e.target}` is read by `{cycle[(i + 2) % len(cycle)]}`")
                 for i, e in enumerate(equations[1:4])
             ),
-            hints=("a value of the step before is a state without a prime, or `prev(v)`",),
+            hints=_ways_out(cycle, equations),
         )
     )
+
+
+def _ways_out(cycle: list[str], equations: list[tree.Equation]) -> tuple[str, ...]:
+    """How to break a cycle; where `prev` is in it already, a stated shape does."""
+    for equation in equations:
+        for part in tree.walk(equation.value):
+            if isinstance(part, tree.Call) and part.function == "prev":
+                name = part.args[0]
+                if isinstance(name, tree.Name) and name.name in cycle:
+                    return (f"the shape of `{name.name}` depends on itself; state it: "
+                            f"`{name.name}[H] = …`",)  # fmt: skip
+    return ("a value of the step before is a state without a prime, or `prev(v)`",)

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from cellc.ops import find
 from cellc.ops.op import Op
+from cellc.syntax import parse_expression, tree
 
 
 def evaluate(op: Op, *values: Any) -> Any:
@@ -16,11 +18,27 @@ def evaluate(op: Op, *values: Any) -> Any:
     Raises ValueError for an op whose spelling depends on more than its operands.
     """
     spelling = op.spellings.get("numpy", op.spelling)
+    if not spelling and op.expansion:
+        return _expanded(
+            parse_expression(op.expansion), dict(zip(op.parameters, values, strict=True))
+        )
     if not isinstance(spelling, str) or not spelling:
         raise ValueError(f"{op.name} has no plain NumPy spelling")
     names = dict(zip(op.operand_names(len(values)), values, strict=True))
     with np.errstate(all="ignore"):
         return eval(spelling, _namespace(op), names)  # noqa: S307 - spellings are ours
+
+
+def _expanded(expression: tree.Expression, known: dict[str, Any]) -> Any:
+    match expression:
+        case tree.Number(value=value):
+            return value
+        case tree.Name(name=name):
+            return known[name]
+        case tree.Call(function=function, args=args):
+            op = find(function)
+            assert op is not None, f"the expansion applies `{function}`, which is no op"
+            return evaluate(op, *(_expanded(part, known) for part in args))
 
 
 @cache

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from cellc.ir import Cell
 from cellc.ops import TABLE
 from cellc.ops.op import CALL, SUM
+
+_DELAY = re.compile(r"prev_(.+)_(\d+)")
 
 
 def equations_of(cell: Cell) -> dict[str, str]:
@@ -52,6 +56,9 @@ def _write(cell: Cell, name: str, outer: int, top: bool = False) -> str:
         return f"{node.attr('value'):g}"
     if node.op.name == "size":
         return str(node.attr("dim"))
+    if node.op.name == "state" and (delayed := _DELAY.fullmatch(name)):
+        source, lag = delayed.groups()
+        return f"prev({source})" if lag == "1" else f"prev({source}, {lag})"
     if node.op.leaf or not (top or (name.isdigit() and (_is_inline(cell, name) or not node.args))):
         return name if not name.isdigit() else f"%{name}"
     op = TABLE[node.op.name]

@@ -100,6 +100,16 @@ def _faults(source: Source) -> Iterator[Diagnostic]:
             )
 
 
+def padded(text: str, width: int) -> str:
+    """Text with spaces behind it up to a width on the screen; accents take no room."""
+    return text + " " * (width - display_width(text))
+
+
+def display_width(text: str) -> int:
+    """How many columns a text takes, where combining accents take none."""
+    return sum(not unicodedata.combining(character) for character in text)
+
+
 def canonical(name: str) -> str:
     """The form under which names are compared: NFKC, so that ``µ`` is ``μ``."""
     return unicodedata.normalize("NFKC", name)

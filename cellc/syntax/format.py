@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from cellc.diagnostics import Source
+from cellc.syntax.characters import display_width, padded
 from cellc.syntax.layout import KEYWORDS, Token, tokens_of
 
 _CANONICAL = {"@": "·", "**": "^"}
@@ -111,10 +112,10 @@ def _align_equals(lines: list[_Line]) -> None:
             stop += 1
         members = [line for line in lines[start:stop] if not line.continues and " = " in line.text]
         if group and members:
-            widest = max(line.text.index(" = ") for line in members)
-            for line in members:
-                left, right = line.text.split(" = ", 1)
-                line.text = f"{left:<{widest}} = {right}"
+            halves = [line.text.split(" = ", 1) for line in members]
+            widest = max(display_width(left) for left, _ in halves)
+            for line, (left, right) in zip(members, halves, strict=True):
+                line.text = f"{padded(left, widest)} = {right}"
         start = stop
 
 
@@ -147,7 +148,7 @@ def _comment_columns(lines: list[_Line]) -> list[tuple[_Line, int]]:
             block.append(line)
             continue
         noted = [member for member in block if member.comment is not None]
-        column = max((len(member.text) for member in noted), default=0) + _COMMENT_GAP
+        column = max((display_width(member.text) for member in noted), default=0) + _COMMENT_GAP
         longest = max((len(member.comment or "") for member in noted), default=0)
         if column + longest > _WIDEST:
             column -= _COMMENT_GAP - 2
@@ -161,7 +162,7 @@ def _with_comment(line: _Line, column: int) -> str:
     if line.comment is None:
         return line.text.rstrip()
     comment = f"# {line.comment}".rstrip()
-    return f"{line.text:<{column}}{comment}" if line.text else comment
+    return padded(line.text, column) + comment if line.text else comment
 
 
 def _collapse_blanks(texts: list[str]) -> str:

@@ -15,6 +15,8 @@ from cellc.syntax.characters import FOLDED
 
 DEEPEST_NESTING = 100
 
+_CLOSING = {"(": ")", "[": "]"}
+
 KEYWORDS = ("cell", "cite", "input", "state", "param", "option", "dim", "output")
 
 _TOKEN = re.compile(
@@ -80,7 +82,7 @@ def statements_of(source: Source) -> Iterator[Line | Diagnostic]:
     """The statements of a text in order; a diagnostic where brackets do not match."""
     tokens: list[Token] = []
     open_brackets: list[Token] = []
-    comment = ""
+    comment, faulty = "", False
     stream = list(tokens_of(source))
     for index, token in enumerate(stream):
         if token.kind == "comment":
@@ -88,7 +90,14 @@ def statements_of(source: Source) -> Iterator[Line | Diagnostic]:
         elif token.kind == "open":
             open_brackets.append(token)
         elif token.kind == "close" and open_brackets:
-            open_brackets.pop()
+            if token.text != _CLOSING[open_brackets[-1].text]:
+                yield _never_closed(source, open_brackets[-1])
+                tokens, open_brackets, faulty = [], [], True
+            else:
+                open_brackets.pop()
+        if faulty:
+            faulty = token.kind != "newline"
+            continue
         if len(open_brackets) > DEEPEST_NESTING:
             yield _too_deep(source, token)
             return

@@ -189,8 +189,10 @@ def _syntax_hints(here: layout.Token, before: layout.Token | None) -> tuple[str,
     for token in (here, before):
         if token is not None and token.text in layout.KEYWORDS:
             return (f"`{token.text}` is a word of the language; another name can stand here",)
-    if here.text in ("{", "}", ";"):
-        return ("the language has no braces and no semicolons; a newline ends a statement",)
+    if here.text == ";":
+        return ("a comma joins vectors, `[h, x]`; a newline ends a statement",)
+    if here.text in ("{", "}"):
+        return ("the language has no braces: `h` is the old value of a state, `h'` the new one",)
     if here.text == '"':
         return ("a text in quotes ends on the line where it begins",)
     if here.kind == "operator" and before is None:

@@ -64,7 +64,7 @@ def _sentence(schedule: Schedule, region: Region) -> str:
     if isinstance(region, AtOnce):
         return f"For all steps at once: {counts}."
     if isinstance(region, Loop):
-        states = " and ".join(region.carries)
+        states = ", ".join(region.carries)
         return (
             f"Step by step along {region.axis}, carrying {states}: {counts}. "
             f"The recurrence is {region.recurrence}: {_REASONS[region.recurrence]}."

@@ -69,7 +69,11 @@ def summarise(cell: Cell, schedule: Schedule) -> Summary:
     total = Dim.of(0)
     for name in cell.params:
         total = total + product(cell.nodes[name].type.shape)
-    kinds = [loop.recurrence for loop in schedule.loops]
+    several = len(schedule.loops) > 1
+    kinds = [
+        f"{loop.recurrence} ({', '.join(loop.carries)})" if several else loop.recurrence
+        for loop in schedule.loops
+    ]
     return Summary(cell, ", ".join(kinds) or "none", total, cost_of(schedule))
 
 
