@@ -98,18 +98,12 @@ class Diagnostic:
 
     def as_dict(self) -> dict[str, Any]:
         """The diagnostic as plain data for ``--json``."""
-        place = None
-        if self.span is not None:
-            place = {
-                "file": self.span.source.name,
-                "line": self.span.line,
-                "column": self.span.column,
-            }
         return {
             "code": self.code,
             "message": self.message,
-            "place": place,
+            "place": None if self.span is None else _place(self.span),
             "label": self.label,
+            "related": [{**_place(r.span), "label": r.label} for r in self.related],
             "notes": list(self.notes),
             "hints": list(self.hints),
         }
@@ -165,6 +159,10 @@ def render(diagnostic: Diagnostic) -> str:
     lines += [f"  note: {note}" for note in diagnostic.notes]
     lines += [f"  hint: {hint}" for hint in diagnostic.hints]
     return "\n".join(lines)
+
+
+def _place(span: Span) -> dict[str, str | int]:
+    return {"file": span.source.name, "line": span.line, "column": span.column}
 
 
 _WIDEST_EXCERPT = 100

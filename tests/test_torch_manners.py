@@ -246,3 +246,11 @@ def test_torch_exports_it() -> None:
     lstm, x = _lstm(), torch.randn(4, 2, 3)
     exported: Any = torch.export.export(lstm, (x,))
     assert torch.allclose(exported.module()(x)[0], lstm(x)[0], atol=1e-6)
+
+
+def test_a_state_of_the_wrong_shape_is_said_clearly() -> None:
+    _, theirs = nn.LSTM(3, 5)(torch.randn(4, 2, 3))
+    with pytest.raises(ValueError, match=r"the state h has the shape \(1, 2, 5\), not \(2, 5\)"):
+        _lstm()(torch.randn(4, 2, 3), theirs)
+    with pytest.raises(ValueError, match="shape"):
+        cellc.compile(cellc.load("gru"))(3, 5)(torch.randn(4, 2, 3), torch.zeros(3, 5))

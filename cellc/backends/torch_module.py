@@ -114,6 +114,7 @@ def forward(writer: TorchEmitter) -> Item:
         *_to_rows(inputs, rank),
         *_size_checks(writer),
         *_given_state(inputs[0], bare),
+        *_state_checks(writer, bare),
         *lines(f"outputs, state = self._run({', '.join(inputs)}, sizes, "
                f"{'(state,)' if bare else 'state'})"),
         *_from_rows(len(cell.values("output")), bare),
@@ -181,6 +182,24 @@ def _from_rows(outputs: int, bare: bool) -> list[Item]:
             elif self.batch_first:
                 outputs = [value.transpose(0, 1) for value in outputs]
         return {single}, {"state[0]" if bare else state}
+        """
+    )
+
+
+def _state_checks(writer: TorchEmitter, bare: bool) -> list[Item]:
+    """A clear error for a state of the wrong shape; torch's has a dimension of layers."""
+    cell = writer.cell
+    shapes = []
+    for state in cell.states:
+        dims = ", ".join(ast.unparse(writer.size(d)) for d in cell.nodes[state].type.shape)
+        shapes.append(f"(sizes[0], {dims})" if dims else "(sizes[0],)")
+    given = "(state,)" if bare else "state"
+    names = [writer.ids[state] for state in cell.states]
+    return lines(
+        f"""
+        for name, value, shape in zip({names!r}, {given}, ({", ".join(shapes)},), strict=True):
+            if value.shape != shape:
+                raise ValueError(f'the state {{name}} has the shape {{tuple(value.shape)}}, not {{shape}}')
         """
     )
 
