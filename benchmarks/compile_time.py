@@ -26,7 +26,7 @@ from rich.table import Table
 
 import cellc
 from cellc.backends import backend
-from cellc.backends.base import class_name
+from cellc.backends.naming import class_name
 from cellc.ir import Cell, Schedule
 from cellc.loading import class_from
 from cellc.passes.pipelines import optimise

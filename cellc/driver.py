@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cellc.backends import backend
-from cellc.backends.base import class_name
+from cellc.backends.naming import class_name
 from cellc.diagnostics import fail
 from cellc.frontend.library import read_cells, read_file, spec_path
 from cellc.ir import Cell, Schedule

@@ -32,9 +32,9 @@ class Trial:
 
         def random(name: str, *lead: int) -> Array:
             shape = [dim.evaluate(sizes) for dim in nodes[name].type.shape]
-            return rng.standard_normal((*lead, *shape))
+            return np.asarray(rng.standard_normal((*lead, *shape)))
 
-        self.params = {ascii_name(name): random(name) * 0.7 for name in cell.params}
+        self.params = {ascii_name(n): np.asarray(random(n) * 0.7) for n in cell.params}
         self.inputs = [random(name, steps, batch) for name in cell.inputs]
         self.state = [random(name, batch) for name in cell.states]
         self.lengths = rng.integers(1, steps + 1, batch) if ragged else None
@@ -47,7 +47,7 @@ class Trial:
         assert set(run.params) == set(self.params)
         run.params = dict(self.params)
         outputs, state = run(*self.inputs, _bare(self.state), self.lengths)
-        return _listed(outputs), _listed(state)
+        return listed(outputs), listed(state)
 
     def torch(self, level: str) -> Result:
         """The same through the Torch backend, packed when the batch is ragged."""
@@ -58,7 +58,7 @@ class Trial:
             inputs = [pack_padded_sequence(x, lengths, enforce_sorted=False) for x in inputs]
         state = _bare([torch.from_numpy(s) for s in self.state])
         outputs, ends = module(*inputs, state)
-        return [_array(o) for o in _listed(outputs)], [_array(s) for s in _listed(ends)]
+        return [_array(o) for o in listed(outputs)], [_array(s) for s in listed(ends)]
 
     def module(self, level: str) -> Any:
         """The Torch module in float64 with the trial's parameters."""
@@ -78,7 +78,8 @@ def _bare(values: list[Any]) -> Any:
     return values[0] if len(values) == 1 else tuple(values)
 
 
-def _listed(value: Any) -> list[Any]:
+def listed(value: Any) -> list[Any]:
+    """One value or several as a list."""
     return list(value) if type(value) in (tuple, list) else [value]
 
 

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import cellc
-from cellc.backends.base import class_name
+from cellc.backends.naming import class_name
 from cellc.diagnostics import CellcError, Source
 from cellc.frontend.library import read_cells
 from cellc.ops import function_names

@@ -154,3 +154,19 @@ def test_mod_is_floored_in_both_backends() -> None:
 def test_an_op_knows_its_type_rule() -> None:
     node = Node(TABLE["add"], (), Type((), frozenset()))
     assert node.op.infer([node.type, node.type], {}) == node.type
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "slopes"),
+    [
+        ("maximum", (1.0, 1.0), [0.5, 0.5]),
+        ("minimum", (1.0, 1.0), [0.5, 0.5]),
+        ("clip", (1.0, 1.0, 2.0), [1.0, 0.0, 0.0]),
+        ("clip", (2.0, 1.0, 2.0), [1.0, 0.0, 0.0]),
+    ],
+)
+def test_ties_are_as_in_torch(name: str, values: tuple[float, ...], slopes: list[float]) -> None:
+    op = TABLE[name]
+    known = dict(zip(op.parameters, map(np.float64, values), strict=True))
+    known |= {"g": np.float64(1), "y": np.float64(1)}
+    assert [float(_value(parse_expression(t or "0"), known)) for t in op.derivative] == slopes

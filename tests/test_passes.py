@@ -134,6 +134,8 @@ def test_emitted_text(name: str, target: str, golden: Callable[[Path, str], None
         ("z = sigmoid(W·x)\nh' = z*h + (1 - z)*tanh(W·x)", "diagonal affine", 0),
         ("h' = h - 0.5*(h - W·x)", "diagonal affine", 0),
         ("h' = softmax(h) + W·x", "dense", 0),
+        ("h' = h*h + W·x", "diagonal", 0),
+        ("h' = h*sigmoid(h) + W·x", "diagonal", 0),
         ("h' = tanh(V·tanh(U·h + W·x))", "dense", 2),
         ("h' = where(W·x > 0, h, 0.5*h)", "diagonal affine", 0),
         ("h' = where(h > 0, h, 0.5*h) + W·x", "diagonal", 0),

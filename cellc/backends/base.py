@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ast
-import builtins
 from collections.abc import Iterable
-from keyword import iskeyword
 from os.path import basename
 from typing import Protocol
 
@@ -16,7 +14,6 @@ from cellc.backends.spelling import Speller, dimension
 from cellc.ir import NOWHERE, AtConstruction, AtOnce, Cell, Dim, Loop, Node, Once, Region, Schedule
 from cellc.ir.types import Shape, positions, shape_text
 from cellc.ops import TABLE
-from cellc.syntax.characters import ascii_name
 
 
 class Backend(Protocol):
@@ -191,6 +188,8 @@ class Emitter:
         node = self.cell.nodes[name]
         if node.op.name == "const":
             return pyast.literal(node.attr("value"))  # type: ignore[arg-type]
+        if node.op.name == "option":
+            return ast.Attribute(pyast.name("self"), self.ids[name], ast.Load())
         if node.op.name == "size":
             dim = node.attr("dim")
             assert isinstance(dim, Dim)
@@ -261,6 +260,9 @@ class Emitter:
         bindings: dict[str, pyast.Binding] = {}
         for placeholder, argument in zip(names, node.args, strict=True):
             value = self.initial_value(argument)
+            if TABLE[node.op.name].kind in ("elementwise", "random"):
+                outer = node.type.shape
+                value = _aligned(value, self.cell.nodes[argument].type.shape, outer, False)
             if placeholder in in_call and self.number(argument) is not None:
                 value = self.call_argument(argument, value)
             bindings[placeholder] = value
@@ -379,18 +381,3 @@ def _tidy(value: ast.expr, node: Node, cell: Cell) -> ast.expr:
             part.upper = None if node.attr("stop") == whole[axis] else part.upper
             break
     return value
-
-
-def class_name(cell_name: str) -> str:
-    """``gru_reset_after`` as a class: ``GruResetAfter``; ``none`` is ``NoneCell``.
-
-    It is plain ASCII and no name that an emitted file needs for something else.
-    """
-    parts = [part for part in ascii_name(cell_name).split("_") if part]
-    name = "".join(part[0].upper() + part[1:] for part in parts)
-    taken = iskeyword(name) or hasattr(builtins, name) or name in _IMPORTED
-    return f"{name}Cell" if taken else name
-
-
-#: Classes and modules that emitted files import.
-_IMPORTED = ("F", "PackedSequence", "Tensor")

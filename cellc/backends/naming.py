@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterable
 from keyword import iskeyword
 
 from cellc.ir import NOWHERE, Cell
 from cellc.ops import TABLE
-from cellc.syntax.characters import ascii_name
+from cellc.syntax.characters import IMPORTED_NAMES, ascii_name
 
 _LONGEST = 16
 
@@ -39,6 +40,10 @@ class Identifiers:
             hint = _hint(self._cell, name, self._owners)
             self._found[name] = self._free(hint)
         return self._found[name]
+
+    def fresh(self, identifier: str) -> str:
+        """An identifier that nothing else has, for a variable of the emitter's own."""
+        return self._free(identifier)
 
     def _free(self, identifier: str) -> str:
         candidate, number = identifier, 1
@@ -134,3 +139,14 @@ def _cut_from(cell: Cell, name: str) -> str:
     """The parameter that a slice is a part of, else the value itself."""
     node = cell.nodes[name]
     return node.args[0] if node.op.name == "slice" else name
+
+
+def class_name(cell_name: str) -> str:
+    """``gru_reset_after`` as a class: ``GruResetAfter``; ``none`` is ``NoneCell``.
+
+    It is plain ASCII and no name that an emitted file needs for something else.
+    """
+    parts = [part for part in ascii_name(cell_name).split("_") if part]
+    name = "".join(part[0].upper() + part[1:] for part in parts)
+    taken = iskeyword(name) or hasattr(builtins, name) or name in IMPORTED_NAMES
+    return f"{name}Cell" if taken else name

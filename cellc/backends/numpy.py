@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cellc.backends import docs, pyast
-from cellc.backends.base import Emitter, class_name
+from cellc.backends.base import Emitter
+from cellc.backends.naming import class_name
 from cellc.backends.pyast import Blank, Block, Item, Line, Remark, lines, quote, quote_statements
 from cellc.backends.spelling import Speller
 from cellc.ir import AtConstruction, AtOnce, Cell, Loop, Once, Schedule
@@ -26,12 +27,13 @@ class NumpyEmitter(Emitter):
     """Parameters live in the dictionary ``p``; sequences are arrays (T, B, …)."""
 
     reserved = (*_RESERVED, *TABLE)
+    stepping = False
 
     def param(self, name: str) -> ast.expr:
         return ast.Subscript(pyast.name("p"), ast.Constant(ascii_name(name)), ast.Load())
 
     def spread(self, name: str, value: ast.expr) -> ast.expr:
-        lead = "(batch,)" if isinstance(self.region, Loop) else "(steps, batch)"
+        lead = "(batch,)" if self.stepping or isinstance(self.region, Loop) else "(steps, batch)"
         return quote("np.broadcast_to(v, (*lead, *np.shape(v)))", v=value, lead=quote(lead))
 
     def shift(self, name: str) -> list[Item]:
@@ -52,13 +54,23 @@ class NumpyEmitter(Emitter):
         kept = self.needed_later(region)
         body = self.statements(region)
         nexts = self.cell.values("next")
-        body += lines("alive_lines", alive_lines=self._freeze(region, nexts))
         body += [
             Line(quote_statements("all[t] = v", all=self.whole(n), v=self.ids[n])[0]) for n in kept
         ]
-        carried = [self.ids[state] for state in region.carries]
+        carried = ", ".join(self.ids[state] for state in region.carries)
         following = [ast.unparse(self.reference(nexts[state])) for state in region.carries]
-        body.append(Line(ast.parse(f"{', '.join(carried)} = {', '.join(following)}").body[0]))
+        frozen = [
+            self._frozen(state, value)
+            for state, value in zip(region.carries, following, strict=True)
+        ]
+        body += lines(
+            f"""
+            if lengths is None:
+                {carried} = {", ".join(following)}
+            else:
+                {carried} = {", ".join(frozen)}
+            """
+        )
         reads = [
             Line(quote_statements("step = whole[t]", step=step, whole=self.whole(n))[0])
             for n, step in self.steps_used.items()
@@ -81,16 +93,11 @@ class NumpyEmitter(Emitter):
         dims = ", ".join(ast.unparse(self.size(dim)) for dim in shape)
         return quote(f"np.empty((batch, {dims}))")
 
-    def _freeze(self, region: Loop, nexts: dict[str, str]) -> list[ast.stmt]:
-        """A sequence that has ended keeps its state."""
-        inner = []
-        for state in region.carries:
-            rank = len(self.cell.nodes[state].type.shape)
-            index = ", ".join(["t", ":", *["None"] * rank])
-            inner.append(f"{ast.unparse(self.reference(nexts[state]))} = np.where("
-                         f"alive[{index}], {ast.unparse(self.reference(nexts[state]))}, "
-                         f"{self.ids[state]})")  # fmt: skip
-        return quote_statements("if lengths is not None:\n    " + "\n    ".join(inner))
+    def _frozen(self, state: str, value: str) -> str:
+        """A next value, or the state of a sequence that has ended."""
+        rank = len(self.cell.nodes[state].type.shape)
+        index = ", ".join(["t", ":", *["None"] * rank])
+        return f"np.where(alive[{index}], {value}, {self.ids[state]})"
 
 
 def emit(schedule: Schedule, source: Cell) -> str:
@@ -233,9 +240,11 @@ def _prologue(writer: NumpyEmitter, inputs: list[str]) -> list[Item]:
     rank = len(cell.nodes[cell.inputs[0]].type.shape)
     states = [writer.ids[name] for name in cell.states]
     each = "state" if len(states) != 1 else "(state,)"
-    alone = "state = tuple((np.asarray(value)[None] for value in state))"
+    alone = "state = tuple(np.asarray(value)[None] for value in state)"
+    cast = "state = [np.asarray(value, self.dtype) for value in state]"
     if len(states) == 1:
         alone = "state = np.asarray(state)[None]"
+        cast = "state = np.asarray(state, self.dtype)"
     items = [
         line
         for x, name in zip(inputs, cell.inputs, strict=True)
@@ -252,6 +261,7 @@ def _prologue(writer: NumpyEmitter, inputs: list[str]) -> list[Item]:
                 state = self.initial_state(batch)
             elif not batched:
                 {alone}
+            {cast}
             {", ".join(states)}{"," if len(states) == 1 else ""} = {each}
             """
         )
@@ -271,8 +281,11 @@ def _outputs(writer: NumpyEmitter) -> list[Item]:
     for value in cell.values("output").values():
         rank = len(cell.nodes[value].type.shape)
         index = ", ".join([":", ":", *["None"] * rank])
-        names.append(f"output{len(names) + 1}" if names else "output")
-        masked = quote(f"np.where(alive[{index}], v, 0)", v=writer.reference(value))
+        names.append(writer.ids.fresh("output"))
+        whole = writer.reference(value)
+        if not cell.nodes[value].type.extent:
+            whole = writer.spread(value, whole)
+        masked = quote(f"np.where(alive[{index}], v, 0).astype(self.dtype, copy=False)", v=whole)
         items.append(Line(pyast.assign(names[-1], masked)))
     states = [writer.ids[name] for name in cell.states]
     alone = f"{_tuple(f'{n}[:, 0]' for n in names)}, {_tuple(f'{s}[0]' for s in states)}"
@@ -291,16 +304,25 @@ def _step(schedule: Schedule) -> tuple[Item, dict[str, str]]:
     needed = [n for r in schedule.regions if not isinstance(r, AtConstruction) for n in r.values]
     region = Once(tuple(needed))
     writer = NumpyEmitter(Schedule(schedule.cell, (region,)), SPELLER)
+    writer.stepping = True
     cell = writer.cell
     core = writer.statements(region)
     inputs = [writer.ids[name] for name in cell.inputs]
     states = [writer.ids[name] for name in cell.states]
-    outputs = [ast.unparse(writer.reference(n)) for n in cell.values("output").values()]
+
+    def whole(name: str) -> str:
+        """A value for every sequence of the batch."""
+        value = writer.reference(name)
+        return ast.unparse(value if cell.nodes[name].type.extent else writer.spread(name, value))
+
+    outputs = [whole(n) for n in cell.values("output").values()]
     nexts = cell.values("next")
-    ends = [ast.unparse(writer.reference(nexts[name])) for name in cell.states]
+    ends = [whole(nexts[name]) for name in cell.states]
     core += lines(f"return {_tuple(outputs)}, {_tuple(ends)}")
     if "p" in pyast.names_in(core):
         core = [*lines("p = self.params"), *core]
+    if "batch" in pyast.names_in(core):
+        core = [*lines(f"batch = len({inputs[0]})"), *core]
     if states:
         core = [*lines(f"{', '.join(states)} = state"), *core]
     text = ["Run one step.", "", "Arguments:", *docs.shape_lines(cell, cell.inputs, "B"),

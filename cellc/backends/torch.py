@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cellc.backends import docs, pyast, torch_cells, torch_module
-from cellc.backends.base import class_name
+from cellc.backends.naming import class_name
 from cellc.backends.pyast import Blank, Block, Item, lines, quote_statements
 from cellc.backends.torch_emitter import SPELLER, TorchEmitter
 from cellc.diagnostics import CellcError, Diagnostic
@@ -121,10 +121,12 @@ def emit(schedule: Schedule, source: Cell) -> str:
 
 def _check_names(cell: Cell) -> None:
     names = [*cell.params, *cell.options, *(argument.name for argument in cell.dims.values())]
-    taken = [n for n in names if ascii_name(n) in MODULE_ATTRIBUTES]
+    sizes = {argument.name for argument in cell.dims.values()}
+    taken = [n for n in names if ascii_name(n) in MODULE_ATTRIBUTES | {"batch_first"}]
+    taken += [n for n in (*cell.params, *cell.options) if ascii_name(n) in sizes]
     if taken:
         raise CellcError(*(Diagnostic(
-            "reserved-name", f"`{name}` is an attribute of every torch module",
+            "reserved-name", f"`{name}` is an attribute of the torch module",
             hints=("give the parameter or option another name",)) for name in taken))  # fmt: skip
 
 

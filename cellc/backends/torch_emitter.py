@@ -21,8 +21,9 @@ SPELLER = Speller("torch", "torch")
 
 _RESERVED = (
     "torch", "nn", "F", "Tensor", "PackedSequence", "math", "zlib", "self", "state", "sizes",
-    "rows", "ended", "ragged", "packed", "batched", "draw", "seed", "real", "device", "dtype",
-    "batch_first", "steps", "parts", "output",
+    "rows", "shifted", "name", "value", "shape", "wrong", "other", "same", "lead", "ended",
+    "ragged", "packed", "batched", "draw", "seed", "real", "device", "dtype", "batch_first",
+    "steps", "parts", "output", "like", "batch",
 )  # fmt: skip
 
 
@@ -48,18 +49,20 @@ class TorchEmitter(Emitter):
     def call_argument(self, name: str, value: ast.expr) -> ast.expr:
         if self.constructing:
             return quote("torch.tensor(v, dtype=real)", v=value)
-        tensor = f"number_{len(self.numbers) + 1}"
         like = self.ids[self.cell.inputs[0]]
         if self.cell.nodes[name].type.dtype == "boolean":
             return quote("torch.tensor(v, device=like.device)", like=like, v=value)
         for known, line in self.numbers.items():
             if ast.unparse(line.statement).endswith(f".new_tensor({ast.unparse(value)})"):
                 return pyast.name(known)
+        tensor = self.ids.fresh("number")
         made = pyast.assign(tensor, quote("like.new_tensor(v)", like=like, v=value))
         self.numbers[tensor] = Line(made, self.origin([name]))
         return pyast.name(tensor)
 
     def spread(self, name: str, value: ast.expr) -> ast.expr:
+        if self.number(name) is not None:
+            value = quote("like.new_tensor(v)", like=self.ids[self.cell.inputs[0]], v=value)
         count = "rows" if isinstance(self.region, Loop) else f"len({self.ids[self.cell.inputs[0]]})"
         return quote("v.expand(count, *v.shape)", count=quote(count), v=value)
 

@@ -111,6 +111,7 @@ def forward(writer: TorchEmitter) -> Item:
     rank, bare = len(cell.nodes[cell.inputs[0]].type.shape), len(cell.states) == 1
     body = [
         pyast.docstring(_forward_text(writer)),
+        *_inputs_agree(inputs, rank),
         *_to_rows(inputs, rank),
         *_size_checks(writer),
         *_given_state(inputs[0], bare),
@@ -121,6 +122,27 @@ def forward(writer: TorchEmitter) -> Item:
     ]  # fmt: skip
     head = quote_statements(f"def forward(self, {', '.join(inputs)}, state=None):\n    pass")[0]
     return Block(head, tuple(body))
+
+
+def _inputs_agree(inputs: list[str], rank: int) -> list[Item]:
+    """A clear error where several inputs are not of one batch."""
+    first, *others = inputs
+    if not others:
+        return []
+    return lines(
+        f"""
+        for other in ({", ".join(others)},):
+            if isinstance({first}, PackedSequence):
+                same = torch.equal(other.batch_sizes, {first}.batch_sizes)
+                if {first}.sorted_indices is not None:
+                    same = same and torch.equal(other.sorted_indices, {first}.sorted_indices)
+            else:
+                lead = {first}.dim() - {rank}
+                same = other.shape[:lead] == {first}.shape[:lead]
+            if not same:
+                raise ValueError('inputs differ in steps, batch or lengths')
+        """
+    )
 
 
 def _to_rows(inputs: list[str], rank: int) -> list[Item]:
@@ -199,7 +221,8 @@ def _state_checks(writer: TorchEmitter, bare: bool) -> list[Item]:
         f"""
         for name, value, shape in zip({names!r}, {given}, ({", ".join(shapes)},), strict=True):
             if value.shape != shape:
-                raise ValueError(f'the state {{name}} has the shape {{tuple(value.shape)}}, not {{shape}}')
+                wrong = tuple(value.shape)
+                raise ValueError(f'the state {{name}} has the shape {{wrong}}, not {{shape}}')
         """
     )
 
@@ -285,9 +308,6 @@ def _region(writer: TorchEmitter, region: Region) -> list[Item]:
 
 def _output(writer: TorchEmitter, name: str) -> ast.expr:
     value = writer.reference(name)
-    if writer.number(name) is not None:
-        like = writer.ids[writer.cell.inputs[0]]
-        value = quote("like.new_tensor(v)", like=like, v=value)
     return value if writer.cell.nodes[name].type.extent else writer.spread(name, value)
 
 

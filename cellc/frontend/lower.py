@@ -123,13 +123,19 @@ def _results(model: Model, lowering: Lowering) -> list[Result]:
                 related=(Related(state.span, f"the state is {shape_text(want)}"),),
             )
         results.append(Result("next", state.name, value))
-    results += [Result("next", s, value) for s, value in lowering.delayed_values()]
+    outputs: list[Result] = []
     for number, expression in enumerate(model.outputs):
         name = expression.name if isinstance(expression, tree.Name) else f"output{number + 1}"
-        if any(r.role == "output" and r.name == name for r in results):
+        if any(r.name == name for r in outputs):
             fail("duplicate-name", f"`{name}` is an output twice", expression.span)
-        results.append(Result("output", name, lowering.lower(expression)))
-    return results
+        value = lowering.lower(expression)
+        if lowering.builder.nodes[value].type.dtype == "boolean":
+            message = "a comparison is no number; `where(…, 1, 0)` makes it one"
+            fail("shape-clash", message, expression.span, hints=("outputs are numbers",))
+        outputs.append(Result("output", name, value))
+    # after the outputs, which may hold a `prev` of their own
+    results += [Result("next", s, value) for s, value in lowering.delayed_values()]
+    return results + outputs
 
 
 def _check_spellings(model: Model, builder: Builder, found: Collector) -> None:

@@ -10,7 +10,7 @@ from cellc.diagnostics import Collector, Diagnostic, Related, Span
 from cellc.frontend.model import USUAL_DIMENSIONS, Model
 from cellc.ops import find
 from cellc.syntax import tree
-from cellc.syntax.characters import ascii_name
+from cellc.syntax.characters import IMPORTED_NAMES, ascii_name
 
 #: What emitted constructors take or need beside the cell's own arguments.
 CONSTRUCTOR_NAMES = frozenset(
@@ -35,9 +35,6 @@ CONSTRUCTOR_NAMES = frozenset(
         "F",
     ]
 )
-
-#: Modules and classes by the names that emitted files import them under.
-IMPORTED_NAMES = frozenset({"F", "PackedSequence", "Tensor"})
 
 _PYTHON = frozenset([*keyword.kwlist, *dir(builtins)])
 

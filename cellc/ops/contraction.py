@@ -7,11 +7,12 @@ from string import ascii_lowercase
 
 from cellc.ir import NOWHERE, Node, Type, TypeMismatch
 from cellc.ir.types import shape_text, union
-from cellc.ops.op import CONTRACTION, SUM, Attrs, Op
+from cellc.ops.op import CONTRACTION, SUM, Attrs, Op, numbers_only
 
 
 def _product(args: Sequence[Type], attrs: Attrs) -> Type:
     """The left operand's last dimensions are the right operand's; the rest remain."""
+    numbers_only(args)
     left, right = args[0], args[1]
     rank = len(right.shape)
     if rank == 0:

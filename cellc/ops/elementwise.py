@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cellc.ir import NOWHERE, Type, TypeMismatch
+from cellc.ir import Type, TypeMismatch
 from cellc.ir.types import union
-from cellc.ops.op import COMPARISON, POWER, PRODUCT, SIGN, SUM, Attrs, Op, broadcast, comparison
+from cellc.ops.op import (
+    COMPARISON,
+    POWER,
+    PRODUCT,
+    SIGN,
+    SUM,
+    Attrs,
+    Op,
+    broadcast,
+    comparison,
+    elementwise,
+)
 
 
 def _leaf(name: str, summary: str) -> Op:
@@ -54,6 +65,7 @@ def _compare(name: str, sign: str, words: str, latex: str) -> Op:
 def _choice(args: Sequence[Type], attrs: Attrs) -> Type:
     if args[0].dtype != "boolean":
         raise TypeMismatch("`where` asks for a comparison as its first value", (0,))
+    elementwise(args[1:], attrs)
     return Type(broadcast([a.shape for a in args]), union(args))
 
 
@@ -165,5 +177,3 @@ TERNARY = (
 )  # fmt: skip
 
 OPS = (*LEAVES, *UNARY, *BINARY, *COMPARISONS, *TERNARY)
-
-NUMBER_TYPE = Type((), NOWHERE)

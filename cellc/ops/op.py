@@ -94,13 +94,22 @@ class Op:
         return self
 
 
+def numbers_only(args: Sequence[Type]) -> None:
+    """Raise TypeMismatch where an operand is a truth value."""
+    for slot, operand in enumerate(args):
+        if operand.dtype == "boolean":
+            raise TypeMismatch("a comparison is no number; `where(…, 1, 0)` makes it one", (slot,))
+
+
 def elementwise(args: Sequence[Type], attrs: Attrs) -> Type:
     """Operands broadcast by the names of their dimensions; one contains the others."""
+    numbers_only(args)
     return Type(broadcast([a.shape for a in args]), union(args))
 
 
 def comparison(args: Sequence[Type], attrs: Attrs) -> Type:
     """As elementwise, with a truth value as result."""
+    numbers_only(args)
     return Type(broadcast([a.shape for a in args]), union(args), "boolean")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cellc.ir import Type, TypeMismatch
-from cellc.ops.op import Attrs, Op
+from cellc.ops.op import Attrs, Op, numbers_only
 
 
 def _over_last(args: Sequence[Type], attrs: Attrs) -> Type:
@@ -19,6 +19,7 @@ def _without_last(args: Sequence[Type], attrs: Attrs) -> Type:
 
 
 def _needs_a_dimension(args: Sequence[Type]) -> None:
+    numbers_only(args)
     if not args[0].shape:
         raise TypeMismatch("a scalar has no dimension to reduce", (0,))
 

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from cellc.ir import NOWHERE, Dim, Node, Type, TypeMismatch
 from cellc.ir.types import shape_text, union
-from cellc.ops.op import Attrs, Op
+from cellc.ops.op import Attrs, Op, numbers_only
 
 
 def _joined(args: Sequence[Type], attrs: Attrs) -> Type:
+    numbers_only(args)
     first = args[0].shape
     total = Dim.of(0)
     for slot, operand in enumerate(args):
@@ -32,6 +33,7 @@ def _cut(args: Sequence[Type], attrs: Attrs) -> Type:
 
 
 def _spread(args: Sequence[Type], attrs: Attrs) -> Type:
+    numbers_only(args)
     return Type((*args[0].shape, *args[1].shape), union(args))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from cellc.ir import Cell
 from cellc.passes.rewrite import Firing, rewrite
 
-#: Rewrites that lose no accuracy and never cost an operation.
+#: Rewrites that are exact but for rounding and never cost an operation.
 SIMPLIFY = (
     "a + 0 => a",
     "a - 0 => a",
@@ -28,9 +28,9 @@ SIMPLIFY = (
     "abs(abs(a)) => abs(a)",
     "abs(-a) => abs(a)",
     "where(c, a, a) => a",
-    "log(1 + exp(a)) => softplus(a)",
-    "1/(1 + exp(-a)) => sigmoid(a)",
-    "2*sigmoid(2*a) - 1 => tanh(a)",
+    "log(1 + exp(a)) => softplus(a) if exp(a) used once",
+    "1/(1 + exp(-a)) => sigmoid(a) if exp(-a) used once",
+    "2*sigmoid(2*a) - 1 => tanh(a) if sigmoid(2*a) used once",
     "1 - sigmoid(a) => sigmoid(-a) if sigmoid(a) used once",
     "f*a + (1 - f)*b => lerp(b, a, f) if 1 - f used once",
     "b + f*(a - b) => lerp(b, a, f) if a - b used once",

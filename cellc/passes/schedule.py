@@ -66,7 +66,7 @@ class Scheduler:
 
 def _needed(cell: Cell) -> set[str]:
     """Every value that a call computes, and all inputs and states."""
-    needed = {r.value for r in cell.results if r.role != "initial"}
+    needed = {r.value for r in cell.results if r.role not in ("initial", "start")}
     needed |= {*cell.inputs, *cell.states}
     for name in reversed(list(cell.nodes)):
         if name in needed:

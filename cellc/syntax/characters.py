@@ -10,6 +10,9 @@ from collections.abc import Iterator
 
 from cellc.diagnostics import HIDDEN, Collector, Diagnostic, Source, Span
 
+#: Classes and modules that emitted files import; nothing else may be called so.
+IMPORTED_NAMES = frozenset({"F", "PackedSequence", "Tensor"})
+
 LARGEST_FILE = 1_000_000
 LONGEST_LINE = 10_000
 LONGEST_NAME = 100
