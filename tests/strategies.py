@@ -30,6 +30,7 @@ def specs(draw: st.DrawFn) -> str:
     head = ["cell drawn", "input x[I]" + (", t" if scalar else "")]
     head.append("state " + ", ".join(f"{s}[H]" for s in states))
     head.append("param p[H] shared")
+    head.append("option rate = 0.25")
     draft.unused += ["p"] + (["t"] if scalar else [])
     for number in range(draw(st.integers(0, 4))):
         name = f"v{number}"
@@ -38,13 +39,17 @@ def specs(draw: st.DrawFn) -> str:
         draft.unused.append(name)
     for state in states:
         target = f"{state}'"
-        body = draw(vectors(draft, 2, state))
-        draft.lines.append(f"{target} = tanh({body})*0.9")
+        bare = draw(st.booleans()) and state != states[-1]
+        whole = states[-1]
+        if not bare:
+            whole = f"tanh({draw(vectors(draft, 2, state))})*(0.9 - 0.1*exp(-rate))"
+        draft.lines.append(f"{target} = {whole}")
         draft.names.append(target)
     rest = " + ".join(f"0.1*{name}" for name in dict.fromkeys(draft.unused))
     draft.lines.append(f"y[H] = tanh(W·[x, h]) + {rest}")
     order = draw(st.permutations(draft.lines))
-    return "\n".join([*head, *order, "output " + draw(st.sampled_from(["y", "y, h'"]))]) + "\n"
+    emitted = draw(st.sampled_from(["y", "y, h'", "y, prev(x)", "y, h, rate", "y, [p, x]"]))
+    return "\n".join([*head, *order, f"output {emitted}"]) + "\n"
 
 
 @st.composite

@@ -62,6 +62,11 @@ def test_before_and_after(
     assert difference(trial.numpy("O0"), reference) < 1e-12
 
 
+def test_a_product_whose_parts_are_all_in_the_loop_stays_whole() -> None:
+    cell = _parse("c[H] = tanh(W·x + h)\nh' = V·[h, c]")
+    assert SplitProducts().run(cell) == cell
+
+
 def test_dce_drops_what_no_result_needs() -> None:
     cell = Cse().run(_parse("h' = tanh(h + sum(x)) + tanh(sum(x) + h)"))
     cut = Dce().run(Algebra().run(_parse("h' = tanh(h) + (sum(x) - 0)")))

@@ -109,8 +109,9 @@ class Cell:
     def key(self) -> str:
         """Equal for two cells that are the same cell under other names.
 
-        Commutative operands may stand in any order; names, spans and initial values do
-        not matter; structure and sharing of parameters do.
+        Commutative operands may stand in any order; names of values, spans and initial
+        values of parameters do not matter. Names of dimensions, what states start with,
+        defaults of options, structure and the sharing of parameters do.
         """
         return self.canonical.key
 

@@ -51,7 +51,10 @@ class Loop:
 
 @dataclass(frozen=True)
 class AtConstruction:
-    """Values that only parameters' initial values need: computed by the constructor."""
+    """Values that only the initial values of parameters and the starts of states need.
+
+    The constructor computes the former, a call without a state the latter.
+    """
 
     values: tuple[str, ...]
     extent: Extent = NOWHERE
