@@ -11,7 +11,7 @@ import torch
 import cellc
 from cellc.ir import Node, Type
 from cellc.ops import TABLE, Op, find
-from cellc.ops.evaluate import evaluate
+from cellc.ops.evaluate import evaluate, evaluate_expression
 from cellc.syntax import parse_expression, tree
 from cellc.syntax.tree import walk
 from tests.running import Trial, difference
@@ -73,7 +73,7 @@ def test_derivatives_against_differences(op: Op) -> None:
             assert expected is None or np.abs(expected).max() < 1e-6
             continue
         known = dict(zip(op.parameters, values, strict=True)) | {"g": cotangent, "y": result}
-        got = _value(parse_expression(text), known) * np.ones_like(values[slot])
+        got = evaluate_expression(parse_expression(text), known) * np.ones_like(values[slot])
         assert np.allclose(got, expected, atol=1e-6), op.parameters[slot]
 
 
@@ -90,18 +90,6 @@ def _slope(op: Op, values: list[Any], slot: int, cotangent: Any) -> Any:
             ends.append(evaluate(op, *moved))
         slope[index] = ((ends[0] - ends[1]) * cotangent).sum() / 2e-6
     return slope
-
-
-def _value(expression: tree.Expression, known: dict[str, Any]) -> Any:
-    match expression:
-        case tree.Number(value=value):
-            return value
-        case tree.Name(name=name):
-            return known[name]
-        case tree.Call():
-            op = find(expression.function)
-            assert op is not None
-            return evaluate(op, *(_value(argument, known) for argument in expression.args))
 
 
 @pytest.mark.parametrize("op", TABLE.values(), ids=lambda op: op.name)
@@ -169,4 +157,6 @@ def test_ties_are_as_in_torch(name: str, values: tuple[float, ...], slopes: list
     op = TABLE[name]
     known = dict(zip(op.parameters, map(np.float64, values), strict=True))
     known |= {"g": np.float64(1), "y": np.float64(1)}
-    assert [float(_value(parse_expression(t or "0"), known)) for t in op.derivative] == slopes
+    assert [
+        float(evaluate_expression(parse_expression(t or "0"), known)) for t in op.derivative
+    ] == slopes

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cellc.backends import docs, pyast
 from cellc.backends.base import Emitter
 from cellc.backends.naming import class_name
-from cellc.backends.pyast import Blank, Block, Item, Line, Remark, lines, quote, quote_statements
+from cellc.backends.pyast import (
+    Blank,
+    Block,
+    Item,
+    Line,
+    Remark,
+    bare_or_tuple,
+    lines,
+    quote,
+    quote_statements,
+)
 from cellc.backends.spelling import Speller
 from cellc.ir import AtConstruction, AtOnce, Cell, Loop, Once, Schedule
 from cellc.ops import TABLE
@@ -288,15 +297,11 @@ def _outputs(writer: NumpyEmitter) -> list[Item]:
         masked = quote(f"np.where(alive[{index}], v, 0).astype(self.dtype, copy=False)", v=whole)
         items.append(Line(pyast.assign(names[-1], masked)))
     states = [writer.ids[name] for name in cell.states]
-    alone = f"{_tuple(f'{n}[:, 0]' for n in names)}, {_tuple(f'{s}[0]' for s in states)}"
+    alone = (
+        f"{bare_or_tuple(f'{n}[:, 0]' for n in names)}, {bare_or_tuple(f'{s}[0]' for s in states)}"
+    )
     items += lines(f"if not batched:\n    return {alone}")
-    return items + lines(f"return {_tuple(names)}, {_tuple(states)}")
-
-
-def _tuple(values: Iterable[str]) -> str:
-    """One value bare, several as a tuple."""
-    listed = list(values)
-    return listed[0] if len(listed) == 1 else f"({', '.join(listed)})"
+    return items + lines(f"return {bare_or_tuple(names)}, {bare_or_tuple(states)}")
 
 
 def _step(schedule: Schedule) -> tuple[Item, dict[str, str]]:
@@ -318,7 +323,7 @@ def _step(schedule: Schedule) -> tuple[Item, dict[str, str]]:
     outputs = [whole(n) for n in cell.values("output").values()]
     nexts = cell.values("next")
     ends = [whole(nexts[name]) for name in cell.states]
-    core += lines(f"return {_tuple(outputs)}, {_tuple(ends)}")
+    core += lines(f"return {bare_or_tuple(outputs)}, {bare_or_tuple(ends)}")
     if "p" in pyast.names_in(core):
         core = [*lines("p = self.params"), *core]
     if "batch" in pyast.names_in(core):

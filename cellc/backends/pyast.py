@@ -111,6 +111,12 @@ def assign(targets: str | Sequence[str], value: ast.expr) -> ast.stmt:
     return ast.Assign([left], value, lineno=0)
 
 
+def bare_or_tuple(values: Iterable[str]) -> str:
+    """The text of one value bare, of several as a tuple."""
+    listed = list(values)
+    return listed[0] if len(listed) == 1 else f"({', '.join(listed)})"
+
+
 def docstring(text: str) -> Line:
     """A docstring; printed over several lines where it has several."""
     return Line(ast.Expr(ast.Constant(text)))

@@ -201,11 +201,10 @@ def exporter(twin: Twin) -> Item:
             H = self.hidden_size
             zero = torch.zeros_like(self.{twin.params[f"b_{layout.gates[0]}"]})
             twin = nn.{layout.module}({arguments})
-            twin.load_state_dict({{
-                'weight_ih_l0': torch.cat(({weights["x"]},)),
-                'weight_hh_l0': torch.cat(({weights["h"]},)),
-                'bias_ih_l0': torch.cat(({first},)),
-                'bias_hh_l0': torch.cat(({second},))}})
+            twin.weight_ih_l0.copy_(torch.cat(({weights["x"]},)))
+            twin.weight_hh_l0.copy_(torch.cat(({weights["h"]},)))
+            twin.bias_ih_l0.copy_(torch.cat(({first},)))
+            twin.bias_hh_l0.copy_(torch.cat(({second},)))
             return twin
             """
     note = docstring(f"An ``nn.{layout.module}`` of one layer with the same parameters.")

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
 
 from cellc.backends import docs, pyast
-from cellc.backends.pyast import Block, Item, Line, Remark, lines, quote, quote_statements
+from cellc.backends.pyast import (
+    Blank,
+    Block,
+    Item,
+    Line,
+    Remark,
+    bare_or_tuple,
+    lines,
+    quote,
+    quote_statements,
+)
 from cellc.backends.torch_emitter import TorchEmitter
 from cellc.ir import AtOnce, Loop, Once, Region
 from cellc.syntax.characters import ascii_name
@@ -50,16 +59,14 @@ def reset(writer: TorchEmitter) -> Item:
     values = [*writer.initial_numbers(), *values]
     writer.constructing = False
     uses_draw = "draw" in pyast.names_in(values)
-    draw = lines(
-        """
-        if seed is None:
-            seed = torch.randint(2**31, ()).item()
-
-        def draw(label):
-            return torch.Generator().manual_seed(zlib.crc32(f'{seed}/{label}'.encode()))
-        real = torch.float64
-        """
-    )
+    draw = [
+        *lines("if seed is None:\n    seed = torch.randint(2**31, ()).item()"),
+        Blank(),
+        *lines("def draw(label):\n    return torch.Generator().manual_seed("
+               "zlib.crc32(f'{seed}/{label}'.encode()))"),
+        Blank(),
+        *lines("real = torch.float64"),
+    ]  # fmt: skip
     body = [
         pyast.docstring(
             "Give every parameter its initial value, drawn from the seed and its name."
@@ -97,7 +104,7 @@ def initial_state(writer: TorchEmitter) -> Item:
             like = next(self.parameters(), torch.empty(0))
         """
     )
-    result = _tuple(ast.unparse(v) for v in values)
+    result = bare_or_tuple(ast.unparse(v) for v in values)
     head = quote_statements("def initial_state(self, batch, like=None):\n    pass")[0]
     text += " Its type and device\nare those of ``like``, by default of the parameters."
     core = [*(likes if uses_like else []), *lines(f"return {result}")]
@@ -318,9 +325,3 @@ def extra_repr(writer: TorchEmitter) -> Item:
     text = ", ".join(f"{name}={{self.{name}}}" for name in [*names, "batch_first"])
     return Block(quote_statements("def extra_repr(self):\n    pass")[0],
                  tuple(lines(f"return f{text!r}")))  # fmt: skip
-
-
-def _tuple(values: Iterable[str]) -> str:
-    """One value bare, several as a tuple."""
-    listed = list(values)
-    return listed[0] if len(listed) == 1 else f"({', '.join(listed)})"

@@ -19,7 +19,7 @@ def evaluate(op: Op, *values: Any) -> Any:
     """
     spelling = op.spellings.get("numpy", op.spelling)
     if not spelling and op.expansion:
-        return _expanded(
+        return evaluate_expression(
             parse_expression(op.expansion), dict(zip(op.parameters, values, strict=True))
         )
     if not isinstance(spelling, str) or not spelling:
@@ -29,7 +29,8 @@ def evaluate(op: Op, *values: Any) -> Any:
         return eval(spelling, _namespace(op), names)  # noqa: S307 - spellings are ours
 
 
-def _expanded(expression: tree.Expression, known: dict[str, Any]) -> Any:
+def evaluate_expression(expression: tree.Expression, known: dict[str, Any]) -> Any:
+    """An expression of ops on values known by name, such as an expansion or a derivative."""
     match expression:
         case tree.Number(value=value):
             return value
@@ -38,7 +39,7 @@ def _expanded(expression: tree.Expression, known: dict[str, Any]) -> Any:
         case tree.Call(function=function, args=args):
             op = find(function)
             assert op is not None, f"the expansion applies `{function}`, which is no op"
-            return evaluate(op, *(_expanded(part, known) for part in args))
+            return evaluate(op, *(evaluate_expression(part, known) for part in args))
 
 
 @cache
