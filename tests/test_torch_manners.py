@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 import cellc
+from cellc.backends.torch import MODULE_ATTRIBUTES
 
 MULTI = """
 cell multi
@@ -254,3 +255,17 @@ def test_a_state_of_the_wrong_shape_is_said_clearly() -> None:
         _lstm()(torch.randn(4, 2, 3), theirs)
     with pytest.raises(ValueError, match="shape"):
         cellc.compile(cellc.load("gru"))(3, 5)(torch.randn(4, 2, 3), torch.zeros(3, 5))
+
+
+def test_an_input_changed_before_the_backward_pass_is_noticed() -> None:
+    cell = cellc.parse("cell c\ninput x[H]\nstate h[H]\nh' = tanh(W·h + h*x)\noutput h'\n")
+    x = torch.randn(4, 2, 3)
+    outputs, _ = cellc.compile(cell)(3)(x, torch.randn(2, 3))
+    x.zero_()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        outputs.sum().backward()
+
+
+def test_every_attribute_of_a_torch_module_is_reserved() -> None:
+    public = {name for name in dir(nn.Module) if not name.startswith("_")}
+    assert public <= MODULE_ATTRIBUTES

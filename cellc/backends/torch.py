@@ -122,7 +122,7 @@ def emit(schedule: Schedule, source: Cell) -> str:
 def _check_names(cell: Cell) -> None:
     names = [*cell.params, *cell.options, *(argument.name for argument in cell.dims.values())]
     sizes = {argument.name for argument in cell.dims.values()}
-    taken = [n for n in names if ascii_name(n) in MODULE_ATTRIBUTES | {"batch_first"}]
+    taken = [n for n in names if ascii_name(n) in MODULE_ATTRIBUTES]
     taken += [n for n in (*cell.params, *cell.options) if ascii_name(n) in sizes]
     if taken:
         raise CellcError(*(Diagnostic(

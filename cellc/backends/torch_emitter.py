@@ -106,6 +106,18 @@ class TorchEmitter(Emitter):
                          axis=partition.axis, whole=whole)  # fmt: skip
         return call
 
+    def _steps_of(self, name: str) -> str:
+        """The steps of a value that is known for the whole sequence.
+
+        What a caller handed over is split into views, so that torch notices when the
+        caller changes it before the backward pass.
+        """
+        origin = name
+        while self.cell.nodes[origin].op.name == "slice":
+            origin = self.cell.nodes[origin].args[0]
+        prefix = "" if self.cell.nodes[origin].op.leaf else "unsafe_"
+        return f"{self.whole(name)}.{prefix}split_with_sizes(sizes)"
+
     def shift(self, name: str) -> list[Item]:
         following = self.cell.values("next")[name]
         value = self.reference(following)
@@ -126,7 +138,7 @@ class TorchEmitter(Emitter):
         core += [line for n in kept for line in lines(f"{self.ids[n]}_steps.append({self.ids[n]})")]
         core += lines(f"{', '.join(carried)} = {', '.join(following)}")
         targets = ["rows", *self.steps_used.values()]
-        splits = [f"{self.whole(n)}.unsafe_split_with_sizes(sizes)" for n in self.steps_used]
+        splits = [self._steps_of(name) for name in self.steps_used]
         over = f"zip({', '.join(['sizes', *splits])})" if splits else "sizes"
         self.steps_used = {}
         head = quote_statements(f"for {', '.join(targets)} in {over}:\n    pass")[0]
