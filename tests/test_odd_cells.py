@@ -105,3 +105,25 @@ def test_a_parameter_may_not_hide_what_the_module_needs(name: str) -> None:
                        f"h' = h + x*{name}\noutput h'\n")  # fmt: skip
     with pytest.raises(cellc.CellcError, match="attribute of the torch module"):
         cellc.emit(cell)
+
+
+@pytest.mark.parametrize(
+    "start", ["1/H", "p/H", "1/sqrt(H)", "p*max(p, 0.5)", "-p", "exp(p)*0.5 + rate", "max(p, rate)"]
+)
+def test_what_a_state_starts_with(start: str) -> None:
+    cell = cellc.parse(
+        f"cell c\ninput x[H]\noption rate = 0.25\nparam p[H]\nstate h[H] = {start}\n"
+        "h' = 0.5*h + rate*x + p\noutput h'\n"
+    )
+    trial = Trial(cell, 3)
+    known = {"p": next(iter(trial.params.values())), "rate": 0.25, "H": trial.sizes["hidden_size"]}
+    known |= {"exp": np.exp, "sqrt": np.sqrt, "max": np.maximum}
+    want = np.broadcast_to(eval(start, known), (2, trial.sizes["hidden_size"]))  # noqa: S307
+    for level in ("O0", "O2"):
+        run = cellc.compile(cell, "numpy", level)(**trial.sizes)
+        run.params = dict(trial.params)
+        assert np.allclose(run.initial_state(2), want)
+        module = trial.module(level)
+        assert np.allclose(module.initial_state(2).detach(), want)
+        assert np.allclose(module(torch.from_numpy(trial.inputs[0]))[0].detach(),
+                           run(trial.inputs[0])[0])  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Protocol
 from cellc.backends import pyast
 from cellc.backends.naming import Identifiers
 from cellc.backends.pyast import Item, Line, fill, quote
-from cellc.backends.spelling import Speller, dimension
+from cellc.backends.spelling import Speller, call_arguments, dimension
 from cellc.ir import NOWHERE, AtConstruction, AtOnce, Cell, Dim, Loop, Node, Once, Region, Schedule
 from cellc.ir.types import Shape, positions, shape_text
 from cellc.ops import TABLE
@@ -46,6 +46,7 @@ class Emitter:
         self.helpers: dict[str, str] = {}
         self._numbers: dict[str, ast.expr | None] = {}
         self._inline: dict[str, bool] = {}
+        self.starting = False
 
     # what a backend refines
 
@@ -118,7 +119,7 @@ class Emitter:
         template = self.template(node)
         self._help(node)
         bindings: dict[str, pyast.Binding] = {}
-        in_call = _call_arguments(template)
+        in_call = call_arguments(template)
         names = TABLE[node.op.name].operand_names(len(node.args))
         for placeholder, argument in zip(names, node.args, strict=True):
             value = self.operand(argument, node)
@@ -241,14 +242,33 @@ class Emitter:
 
     def size(self, dim: Dim) -> ast.expr:
         """A dimension through the constructor's arguments: ``self.hidden_size``."""
-        arguments = {d: quote(f"self.{a.name}") for d, a in self.cell.dims.items()}
-        return fill(dimension(dim), **arguments)
+        return self._sized(dimension(dim))
+
+    def _sized(self, value: ast.expr) -> ast.expr:
+        """An expression over dimensions as one over the constructor's arguments."""
+        return fill(value, **{d: quote(f"self.{a.name}") for d, a in self.cell.dims.items()})
+
+    def state_shape(self, state: str, lead: str) -> ast.expr:
+        """The shape of a state behind its batch, such as ``(batch, self.hidden_size)``."""
+        dims = [ast.unparse(self.size(dim)) for dim in self.cell.nodes[state].type.shape]
+        return quote(f"({', '.join([lead, *dims])},)")
+
+    def start_value(self, state: str) -> ast.expr | None:
+        """What a state starts with, without the constructor's variables; None for zero."""
+        start = self.cell.values("start").get(state)
+        if start is None:
+            return None
+        self.starting = True
+        value = self._sized(self.initial_value(start))
+        self.starting = False
+        return value
 
     def initial_value(self, name: str) -> ast.expr:
         """An initial value as one expression, whatever regions its parts are in."""
         number = self.number(name)
         if number is not None:
-            shared = self.cell.uses[name] > 1 and self.cell.nodes[name].args
+            several = self.cell.uses[name] > 1 and not self.starting
+            shared = several and self.cell.nodes[name].args
             return pyast.name(self.ids[name]) if shared else number
         node = self.cell.nodes[name]
         if node.op.name in ("param", "option"):
@@ -256,7 +276,7 @@ class Emitter:
         template = self.template(node)
         self._help(node)
         names = TABLE[node.op.name].operand_names(len(node.args))
-        in_call = _call_arguments(template)
+        in_call = call_arguments(template)
         bindings: dict[str, pyast.Binding] = {}
         for placeholder, argument in zip(names, node.args, strict=True):
             value = self.initial_value(argument)
@@ -344,17 +364,6 @@ def _ranges(numbers: set[int]) -> str:
         else:
             parts.append([number])
     return ",".join("-".join(map(str, part)) for part in parts)
-
-
-def _call_arguments(template: ast.expr) -> set[str]:
-    """The placeholders that stand as arguments of calls."""
-    found: set[str] = set()
-    for part in ast.walk(template):
-        if isinstance(part, ast.Call):
-            found.update(a.id for a in part.args if isinstance(a, ast.Name))
-            tuples = [a for a in part.args if isinstance(a, ast.Tuple)]
-            found.update(e.id for t in tuples for e in t.elts if isinstance(e, ast.Name))
-    return found
 
 
 def _aligned(value: ast.expr, inner: Shape, outer: Shape, varies: bool) -> ast.expr:

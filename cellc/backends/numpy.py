@@ -191,12 +191,10 @@ def _initial_state(writer: NumpyEmitter) -> Item:
 
 
 def _start(writer: NumpyEmitter, state: str) -> ast.expr:
-    dims = [ast.unparse(writer.size(dim)) for dim in writer.cell.nodes[state].type.shape]
-    shape = quote(f"({', '.join(['batch', *dims])},)")
-    start = writer.cell.values("start").get(state)
+    shape, start = writer.state_shape(state, "batch"), writer.start_value(state)
     if start is None:
         return quote("np.zeros(shape, self.dtype)", shape=shape)
-    return quote("np.broadcast_to(v, shape)", v=writer.initial_value(start), shape=shape)
+    return quote("np.broadcast_to(v, shape)", v=start, shape=shape)
 
 
 def _call(writer: NumpyEmitter) -> Item:

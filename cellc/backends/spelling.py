@@ -91,3 +91,14 @@ def dimension(dim: Dim) -> ast.expr:
     """A dimension as an expression over its names, with whole-number division."""
     text = str(dim).replace("^", "**").replace("/", "//")
     return ast.parse(text, mode="eval").body
+
+
+def call_arguments(template: ast.expr) -> set[str]:
+    """The placeholders that stand as arguments of calls."""
+    found: set[str] = set()
+    for part in ast.walk(template):
+        if isinstance(part, ast.Call):
+            found.update(a.id for a in part.args if isinstance(a, ast.Name))
+            tuples = [a for a in part.args if isinstance(a, ast.Tuple)]
+            found.update(e.id for t in tuples for e in t.elts if isinstance(e, ast.Name))
+    return found

@@ -49,6 +49,8 @@ class TorchEmitter(Emitter):
     def call_argument(self, name: str, value: ast.expr) -> ast.expr:
         if self.constructing:
             return quote("torch.tensor(v, dtype=real)", v=value)
+        if self.starting:
+            return quote("like.new_tensor(v)", v=value)
         like = self.ids[self.cell.inputs[0]]
         if self.cell.nodes[name].type.dtype == "boolean":
             return quote("torch.tensor(v, device=like.device)", like=like, v=value)

@@ -84,18 +84,13 @@ def initial_state(writer: TorchEmitter) -> Item:
     cell = writer.cell
     values = []
     for state in cell.states:
-        dims = [ast.unparse(writer.size(dim)) for dim in cell.nodes[state].type.shape]
-        shape = quote(f"({', '.join(['batch', *dims])},)")
-        start = cell.values("start").get(state)
+        shape, start = writer.state_shape(state, "batch"), writer.start_value(state)
         if start is None:
             values.append(quote("like.new_zeros(shape)", shape=shape))
-        elif writer.number(start) is not None:
-            number = writer.number(start)
-            assert number is not None
-            values.append(quote("like.new_full(shape, v)", shape=shape, v=number))
+        elif writer.number(cell.values("start")[state]) is not None:
+            values.append(quote("like.new_full(shape, v)", shape=shape, v=start))
         else:
-            value = writer.initial_value(start)
-            values.append(quote("v.expand(shape)", shape=shape, v=value))
+            values.append(quote("v.expand(shape)", shape=shape, v=start))
     text = "The state that sequences start with unless one is given."
     uses_like = "like" in pyast.names_in(Line(ast.Expr(value)) for value in values)
     likes = lines(
@@ -217,13 +212,10 @@ def _from_rows(outputs: int, bare: bool) -> list[Item]:
 
 def _state_checks(writer: TorchEmitter, bare: bool) -> list[Item]:
     """A clear error for a state of the wrong shape; torch's has a dimension of layers."""
-    cell = writer.cell
-    shapes = []
-    for state in cell.states:
-        dims = ", ".join(ast.unparse(writer.size(d)) for d in cell.nodes[state].type.shape)
-        shapes.append(f"(sizes[0], {dims})" if dims else "(sizes[0],)")
+    states = writer.cell.states
+    shapes = [ast.unparse(writer.state_shape(state, "sizes[0]")) for state in states]
     given = "(state,)" if bare else "state"
-    names = [writer.ids[state] for state in cell.states]
+    names = [writer.ids[state] for state in states]
     return lines(
         f"""
         for name, value, shape in zip({names!r}, {given}, ({", ".join(shapes)},), strict=True):
