@@ -1,17 +1,21 @@
 # make demo    train cells on Japanese Vowels, from a fresh checkout
+# make zoo     train every shipped cell for a moment; writes docs/zoo-training.md
 # make test    style, types and the everyday tests
 # make test-all  the slow tests too
-# make docs    regenerate docs/ops.md and the pictures
+# make docs    regenerate docs/ops.md, docs/zoo.md and the pictures
 # make bench   compare emitted code with hand-written loops
 
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-all docs bench format clean
+.PHONY: demo zoo test test-all docs bench format clean
 
 demo: .venv/demo
 	$(BIN)/python examples/japanese_vowels.py
+
+zoo: .venv/demo
+	$(BIN)/python examples/zoo.py
 
 test: .venv/dev
 	$(BIN)/ruff check .

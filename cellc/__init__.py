@@ -12,6 +12,7 @@
 from cellc.diagnostics import CellcError, Diagnostic
 from cellc.driver import compile, draw, emit, load, parse, schedule
 from cellc.ir import Cell
+from cellc.views.jacobians import jacobians
 
 __version__ = "0.1.0"
 
@@ -22,6 +23,7 @@ __all__ = [
     "compile",
     "draw",
     "emit",
+    "jacobians",
     "load",
     "parse",
     "schedule",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from os.path import exists
 from pathlib import Path
 from typing import Any
@@ -18,25 +19,26 @@ from cellc.syntax.characters import read_source
 from cellc.views.diagram import Drawing, diagram
 
 
-def load(name: str | Path) -> Cell:
+def load(name: str | Path, /, **sizes: int) -> Cell:
     """A shipped cell by its name, or the cell of a file by its path.
 
     Of a file with several cells it is the one named like the file, else the last.
-    Raises CellcError.
+    ``sizes`` are dimensions chosen now rather than by the constructor, which those of
+    axes must be: ``load("grid_lstm_2d", L=4)``. Raises CellcError.
     """
     path = Path(name)
     if path.suffix != ".cell" and not exists(path):
         path = spec_path(str(name))
-    cells = read_file(path)
+    cells = read_file(path, sizes)
     return cells.get(path.stem, list(cells.values())[-1])
 
 
-def parse(text: str, name: str | None = None) -> Cell:
+def parse(text: str, name: str | None = None, **sizes: int) -> Cell:
     """The cell that a text defines: the one of this name, else the last.
 
-    Raises CellcError.
+    ``sizes`` as for :func:`load`. Raises CellcError.
     """
-    cells = read_cells(read_source("text", text))
+    cells = read_cells(read_source("text", text), sizes=sizes)
     if name is not None and name not in cells:
         fail("unknown-cell", f"the text defines no cell `{name}`")
     return cells[name] if name is not None else list(cells.values())[-1]
@@ -53,7 +55,8 @@ def emit(cell: Cell, target: str = "torch", level: str = "O2") -> str:
     ``target`` is ``torch`` or ``numpy``, ``level`` the optimisation: O0, O1 or O2.
     Raises CellcError.
     """
-    return backend(target).emit(schedule(cell, level), cell)
+    traceable = replace(schedule(cell, level), written=schedule(cell, "O0"))
+    return backend(target).emit(traceable, cell)
 
 
 def compile(cell: Cell, target: str = "torch", level: str = "O2") -> type[Any]:
@@ -62,5 +65,5 @@ def compile(cell: Cell, target: str = "torch", level: str = "O2") -> type[Any]:
 
 
 def draw(cell: Cell) -> Drawing:
-    """The gate diagram of a cell; it displays itself in a notebook."""
-    return diagram(cell)
+    """The diagram of a cell, its gates or, of many, its loops; it displays itself in a notebook."""
+    return diagram(cell, schedule(cell, "O0"))

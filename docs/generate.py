@@ -1,11 +1,12 @@
-"""Writes what the documentation takes from the code: op page, diagrams, excerpts, figures.
+"""Writes what the documentation takes from the code: pages, diagrams, excerpts, figures.
 
     python docs/generate.py            # write
     python docs/generate.py --check    # write nothing; exit 1 where something is stale
 
-``docs/ops.md`` comes from the op table, ``docs/diagrams/NAME.svg`` from the spec of each
-shipped cell, and the section "How fast" of the README from ``benchmarks/results/speed-cpu.md``;
-without such files there is no section. A fenced block after a comment such as
+``docs/ops.md`` comes from the op table, ``docs/zoo.md`` and ``docs/diagrams/NAME.svg`` from
+the spec of each shipped cell, and the section "How fast" of the README from
+``benchmarks/results/speed-cpu.md``; without such files there is no section. A fenced block
+after a comment such as
 
     <!-- excerpt: cellc ir lstm --schedule, from "loop" to "%h' =" -->
 
@@ -23,6 +24,7 @@ import sys
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from runpy import run_path
 from statistics import geometric_mean
 from textwrap import dedent
 
@@ -49,6 +51,8 @@ KINDS = {
     "contraction": "Products that sum over the dimensions of their right operand.",
     "structural": "Numbers are moved, not changed.",
     "reduction": "All elements along the last dimension together.",
+    "sequence": "All steps of a sequence together. What needs the whole of a sequence cannot be "
+    "part of the loop that computes it.",
     "random": "Draws. They stand in initial values of parameters only.",
 }
 
@@ -102,10 +106,18 @@ def _written(op: Op) -> str:
     """How the language writes the op, with its operands' names."""
     if op.name == "concat":
         return "[a, b, …]"
+    if op.name == "window":
+        return "window(a, width)"
     if op.notation:
         return op.notation.replace("$", "")
     shortest = min((op.name, *op.aliases), key=lambda name: (not name.isascii(), len(name)))
     return f"{shortest}({', '.join(op.parameters)})"
+
+
+@cache
+def zoo_page() -> str:
+    """The text of docs/zoo.md."""
+    return str(run_path(str(ROOT / "docs" / "zoo_page.py"))["page"]())
 
 
 def picture(name: str) -> tuple[str, str]:
@@ -199,7 +211,7 @@ def texts() -> dict[Path, str]:
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     found = {page: with_excerpts(page.read_text(encoding="utf-8")) for page in pages}
     found[pages[0]] = readme_with_figures(found[pages[0]])
-    return {**found, ROOT / "docs" / "ops.md": ops_page()}
+    return {**found, ROOT / "docs" / "ops.md": ops_page(), ROOT / "docs" / "zoo.md": zoo_page()}
 
 
 def stale() -> list[Path]:

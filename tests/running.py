@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 import cellc
+from cellc.ir.types import sequence_axis
 from cellc.syntax.characters import ascii_name
 
 Array = NDArray[np.float64]
@@ -17,54 +18,134 @@ Result = tuple[list[Array], list[Array]]
 
 
 class Trial:
-    """A cell with random sizes, parameters, inputs and states, ready to run anywhere.
+    """A cell with random sizes, parameters, inputs, states and masks, ready to run anywhere.
 
-    ``lengths`` makes the batch ragged; None leaves all sequences whole.
+    ``lengths`` makes the batch ragged along each axis; None leaves all sequences whole.
+    Runs are in training mode, with the masks of ``draws``.
     """
 
     def __init__(self, cell: cellc.Cell, seed: int, ragged: bool = True) -> None:
-        rng = np.random.default_rng(seed)
+        self.rng = np.random.default_rng(seed)
         self.cell = cell
-        self.sizes = {argument.name: int(rng.integers(1, 6)) for argument in cell.dims.values()}
-        sizes = {dim: self.sizes[argument.name] for dim, argument in cell.dims.items()}
-        steps, batch = int(rng.integers(1, 7)), int(rng.integers(1, 5))
-        nodes = cell.nodes
+        self.sizes = self._sizes()
+        self.batch = int(self.rng.integers(1, 5))
+        leaves = {n: node for n, node in cell.nodes.items() if node.op.leaf}
+        axes = {sequence_axis(node.type.extent) for node in leaves.values()} - {None}
+        self.steps = {axis: int(self.rng.integers(1, 7)) for axis in sorted(map(str, axes))}
+        self.params = {
+            ascii_name(n): np.asarray(self._random(n) * 0.7 + self._offset(n)) for n in cell.params
+        }
+        self.inputs = [self._random(name) for name in cell.inputs]
+        self.state = [self._random(name) for name in cell.states]
+        self.draws = {ascii_name(n): self._uniform(n) for n in cell.leaves("draw")}
+        along = {sequence_axis(cell.nodes[n].type.extent) for n in cell.inputs}
+        self.along = [axis for axis in self.steps if axis in along]
+        self.ends = {axis: self._some_ends(axis) for axis in self.along} if ragged else {}
 
-        def random(name: str, *lead: int) -> Array:
-            shape = [dim.evaluate(sizes) for dim in nodes[name].type.shape]
-            return np.asarray(rng.standard_normal((*lead, *shape)))
-
-        self.params = {ascii_name(n): np.asarray(random(n) * 0.7) for n in cell.params}
-        self.inputs = [random(name, steps, batch) for name in cell.inputs]
-        self.state = [random(name, batch) for name in cell.states]
-        self.lengths = rng.integers(1, steps + 1, batch) if ragged else None
-        if self.lengths is not None:
-            self.lengths[0] = steps
+    @property
+    def lengths(self) -> Any:
+        """Where the sequences end along the first axis; None where they are whole."""
+        return next(iter(self.ends.values()), None)
 
     def numpy(self, level: str) -> Result:
         """Outputs (T, B, …) and states (B, …) of the NumPy backend."""
         run = cellc.compile(self.cell, "numpy", level)(**self.sizes)
         assert set(run.params) == set(self.params)
         run.params = dict(self.params)
-        outputs, state = run(*self.inputs, _bare(self.state), self.lengths)
-        return listed(outputs), listed(state)
+        words: dict[str, Any] = {_word(axis, "lengths"): v for axis, v in self.ends.items()}
+        words |= self._steps_given()
+        if self.draws:
+            words["draws"] = self.draws
+        if self._has_modes():
+            words["training"] = True
+        state = {"state": _bare(self.state)} if self.state else {}
+        outputs, ends = run(*self.inputs, **state, **words)
+        return listed(outputs), listed(ends)
 
     def torch(self, level: str) -> Result:
         """The same through the Torch backend, packed when the batch is ragged."""
-        module = self.module(level)
-        inputs: list[Any] = [torch.from_numpy(x) for x in self.inputs]
-        if self.lengths is not None:
-            lengths = torch.from_numpy(self.lengths)
-            inputs = [pack_padded_sequence(x, lengths, enforce_sorted=False) for x in inputs]
-        state = _bare([torch.from_numpy(s) for s in self.state])
-        outputs, ends = module(*inputs, state)
+        outputs, ends = self.call(self.module(level))
         return [_array(o) for o in listed(outputs)], [_array(s) for s in listed(ends)]
+
+    def call(self, module: Any, inputs: list[Any] | None = None) -> Any:
+        """Call a Torch module on the trial's inputs, or on those given."""
+        words: dict[str, Any] = dict(self._steps_given())
+        if self.draws:
+            words["draws"] = {n: self._packed(n, torch.from_numpy(v)) for n, v in self._drawn()}
+        if self.state:
+            words["state"] = _bare([torch.from_numpy(s) for s in self.state])
+        given = [torch.from_numpy(x) for x in self.inputs] if inputs is None else inputs
+        packed = [self._packed(n, x) for n, x in zip(self.cell.inputs, given, strict=True)]
+        return module(*packed, **words)
 
     def module(self, level: str) -> Any:
         """The Torch module in float64 with the trial's parameters."""
         module = cellc.compile(self.cell, "torch", level)(**self.sizes).double()
         module.load_state_dict({name: torch.from_numpy(v) for name, v in self.params.items()})
         return module
+
+    def _sizes(self) -> dict[str, int]:
+        """Sizes of the constructor that make every shape whole."""
+        cell = self.cell
+        free = {dim: a for dim, a in cell.dims.items() if not a.fixed}
+        fixed = {dim: a.default or 1 for dim, a in cell.dims.items() if a.fixed}
+        for _ in range(1000):
+            self._dims = fixed | {dim: int(self.rng.integers(1, 6)) for dim in free}
+            try:
+                for node in cell.nodes.values():
+                    [dim.evaluate(self._dims) for dim in node.type.shape]
+            except ValueError:
+                continue
+            return {argument.name: self._dims[dim] for dim, argument in free.items()}
+        raise AssertionError("no sizes fit")
+
+    def _shape(self, name: str) -> list[int]:
+        type_ = self.cell.nodes[name].type
+        axis = sequence_axis(type_.extent)
+        lead = [self.steps[axis]] if axis is not None and name not in self.cell.states else []
+        lead += [self.batch] if type_.extent else []
+        return [*lead, *(dim.evaluate(self._dims) for dim in type_.shape)]
+
+    def _random(self, name: str) -> Any:
+        shape = self._shape(name)
+        if self.cell.nodes[name].type.dtype == "integer":
+            tables = [self.cell.nodes[n.args[0]].type.shape[0] for n in self.cell.nodes.values()
+                      if n.op.name == "take"]  # fmt: skip
+            return self.rng.integers(0, min(t.evaluate(self._dims) for t in tables), shape)
+        return np.asarray(self.rng.standard_normal(shape))
+
+    def _offset(self, name: str) -> float:
+        """Periods and the like, which start above one, stay away from zero."""
+        return 3.0 if name in ("τ", "r") else 0.0
+
+    def _uniform(self, name: str) -> Array:
+        return np.asarray(self.rng.random(self._shape(name)))
+
+    def _some_ends(self, axis: str) -> NDArray[np.int64]:
+        ends = self.rng.integers(1, self.steps[axis] + 1, self.batch)
+        ends[0] = self.steps[axis]
+        return ends
+
+    def _steps_given(self) -> dict[str, int]:
+        given = {_word(axis, "steps"): n for axis, n in self.steps.items()
+                 if axis not in self.along and self._runs_along(axis)}  # fmt: skip
+        return given if self.cell.inputs else given | {"batch": self.batch}
+
+    def _runs_along(self, axis: str) -> bool:
+        return any(axis in node.type.extent for node in self.cell.nodes.values())
+
+    def _has_modes(self) -> bool:
+        return any(node.op.name in ("keep", "training") for node in self.cell.nodes.values())
+
+    def _drawn(self) -> list[tuple[str, Array]]:
+        return [(n, self.draws[ascii_name(n)]) for n in self.cell.leaves("draw")]
+
+    def _packed(self, name: str, value: Any) -> Any:
+        axis = sequence_axis(self.cell.nodes[name].type.extent)
+        if axis not in self.ends:
+            return value
+        lengths = torch.from_numpy(self.ends[axis])
+        return pack_padded_sequence(value, lengths, enforce_sorted=False)
 
 
 def difference(a: Result, b: Result) -> float:
@@ -76,6 +157,10 @@ def difference(a: Result, b: Result) -> float:
 
 def _bare(values: list[Any]) -> Any:
     return values[0] if len(values) == 1 else tuple(values)
+
+
+def _word(axis: str, stem: str) -> str:
+    return stem if axis == "time" else f"{axis}_{stem}"
 
 
 def listed(value: Any) -> list[Any]:

@@ -9,10 +9,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+import cellc
 from cellc.cli import app
+from cellc.cli.printing import FAMILIES, in_families
+from cellc.frontend.lineage import lineage_of
 from cellc.ir import parse_cell, parse_schedule
 from cellc.ops import TABLE
 from cellc.resources import shipped_specs
+from cellc.views.summary import summarise
 
 FAULTY = "cell bad\ninput x[I]\nstate h[H]\nh' = tanh(W x)\noutput h'\n"
 
@@ -33,7 +37,35 @@ def test_list_shows_every_shipped_cell() -> None:
     text = run("list").stdout
     assert all(name in text for name in shipped_specs())
     cells = json.loads(run("list", "--json").stdout)
-    assert [cell["name"] for cell in cells] == list(shipped_specs())
+    assert sorted(cell["name"] for cell in cells) == list(shipped_specs())
+
+
+def test_list_groups_cells_by_family() -> None:
+    lines = [" ".join(line.split()) for line in run("list").stdout.splitlines()]
+    places = [lines.index(family) for family in FAMILIES]
+    assert places == sorted(places)
+    assert (
+        places[1] < next(n for n, line in enumerate(lines) if line.startswith("lstm ")) < places[2]
+    )
+    (gru,) = [line for line in lines if line.startswith("gru h ")]
+    assert gru.startswith("gru h 3*H*I + 3*H^2 + 3*H dense Gated recurrent unit")
+    assert len(lines) == 1 + len(shipped_specs()) + 2 * len(FAMILIES)
+    cells = json.loads(run("list", "--json").stdout)
+    assert list(dict.fromkeys(cell["family"] for cell in cells)) == list(FAMILIES)
+    facts = {cell["name"]: cell for cell in cells}
+    assert facts["phased_lstm"]["lineage"] == ["peephole_lstm"]
+    assert facts["g_lstm"]["recurrence_classes"] == ["block"]
+    assert facts["grid_lstm_2d"]["parameters"]["formula"] == "2*H*I + 32*H^2 + 16*H"
+
+
+def test_a_family_of_ones_own_comes_last() -> None:
+    def summary(name: str, family: str) -> Any:
+        text = f"cell {name}\nfamily \"{family}\"\ninput x[H]\nstate h[H]\nh' = x + h\noutput h'\n"
+        cell = cellc.parse(text if family else text.replace('family ""\n', ""))
+        return summarise(cell, cellc.driver.schedule(cell))
+
+    cells = [summary("a", "Birds"), summary("b", ""), summary("c", "GRU"), summary("d", "Layers")]
+    assert [s.cell.name for s in in_families(cells)] == ["c", "d", "a", "b"]
 
 
 def test_show_gives_equations_shapes_and_figures() -> None:
@@ -45,6 +77,56 @@ def test_show_gives_equations_shapes_and_figures() -> None:
     assert facts["states"] == {"h": "[H]"}
     assert facts["parameters"]["formula"] == "3*H*I + 3*H^2 + 3*H"
     assert r"\sigma(W_f [h_{t-1}, x_t] + b_f)" in run("show", "lstm", "--latex").stdout
+
+
+def test_show_tells_the_lineage() -> None:
+    text = run("show", "phased_lstm").stdout
+    assert "phased_lstm ← peephole_lstm\n  renamed  c' is c̃ here" in text
+    assert "  new      h' = k*h̃ + (1 - k)*h\n" in text
+    text = run("show", "cifg").stdout
+    assert "cifg ← vanilla_lstm ← peephole_lstm\n" in text
+    assert "  changed  f = sigmoid(W·[h, x] + p*c + b)\n       to  f = 1 - i\n" in text
+    assert "  gone     param p_f[H]\n" in text
+    assert "vanilla_lstm ← peephole_lstm\n  unchanged\n" in run("show", "vanilla_lstm").stdout
+    assert "←" not in run("show", "lstm").stdout
+    lineage = json.loads(run("show", "highway", "--json").stdout)["lineage"]
+    assert lineage["bases"] == ["gru"]
+    assert lineage["gone"] == ["r = sigmoid(W·x + U·h + b)"]
+    assert {"before": "input x[I]", "after": "input x[H]"} in lineage["changed"]
+
+
+@pytest.mark.parametrize("name", list(shipped_specs()))
+def test_a_cell_told_with_what_it_inherits_is_the_same_cell(name: str) -> None:
+    cell, lineage = cellc.load(name), lineage_of(shipped_specs()[name])
+    assert lineage.bases == cell.lineage[::-1]
+    assert cellc.parse(f"{cell.kind} {name}\n{lineage.text}").key() == cell.key()
+
+
+def test_sizes_are_chosen_before_compiling() -> None:
+    text = run("show", "highway", "-s", "L=4", "-s", "H=8").stdout
+    assert "lengths     L = 4; chosen before compiling" in text
+    assert "parameters      8*H^2 + 8*H = 576 for H = 8\n" in text
+    assert "h_5" not in run("ir", "highway", "-s", "L=4").stdout
+    assert "h_4" in run("ir", "highway", "-s", "L=4").stdout
+    assert "hidden_size = 8" in run("compile", "highway", "-s", "L=4", "-s", "H=8").stdout
+    run("draw", "highway", "-s", "L=1", "-o", "one.svg")
+    assert Path("one.svg").stat().st_size
+    assert "L" in run("explain", "gated_feedback_rnn", "-s", "L=3").stdout
+    run("check", str(shipped_specs()["highway"]), "-s", "L=3")
+
+
+@pytest.mark.parametrize("command", ["show", "compile", "draw", "ir", "explain", "check"])
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [("Q=3", "has a dimension `Q`"), ("L=0", "is no size"), ("L", "is no size"),
+     ("L=x", "is no size"), ("L=²", "is no size"), ("L=9999999", "more than"),
+     ("name=2", "`name`")],
+)  # fmt: skip
+def test_a_wrong_size_is_wrong_usage(command: str, size: str, said: str) -> None:
+    cell = str(shipped_specs()["highway"]) if command == "check" else "highway"
+    output = run(command, cell, "--size", size, status=2).output
+    assert said in " ".join(output.replace("│", " ").split())
+    assert not [*Path().iterdir()]
 
 
 def test_check_reports_and_exits_by_what_it_finds() -> None:
@@ -104,6 +186,9 @@ def test_explain_tells_the_story() -> None:
     assert "rewrote `h'`" in text
     assert "carrying h: 2 matrix products" in text
     assert "matrix products in the loop 3 2" in text
+    text = " ".join(run("explain", "seq2seq_lstm").stdout.split())
+    assert "Once per sequence: 2 operations over whole sequences." in text
+    assert "Step by step along target, carrying decoder_1_h" in text
 
 
 def test_fmt_formats_checks_and_keeps_comments() -> None:

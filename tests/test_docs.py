@@ -26,6 +26,7 @@ from typer.testing import CliRunner
 import cellc
 from cellc.cli import app
 from cellc.frontend import builder, expressions, library, shapes
+from cellc.resources import shipped_specs
 from cellc.syntax import build, characters, layout
 
 ROOT = Path(__file__).parents[1]
@@ -145,6 +146,23 @@ def test_every_cell_and_decision_is_listed() -> None:
     index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
     for page in [*(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "decisions").glob("*.md")]:
         assert page.name == "README.md" or page.name in index, page.name
+
+
+def test_links_inside_the_zoo_lead_to_its_headings() -> None:
+    page = (ROOT / "docs" / "zoo.md").read_text(encoding="utf-8")
+    anchors: list[str] = []
+    for heading in re.findall(r"^#+ (.+)$", page, re.MULTILINE):
+        plain = heading.lower().replace(" ", "-")
+        before = sum(re.fullmatch(rf"{plain}(-\d+)?", anchor) is not None for anchor in anchors)
+        anchors.append(f"{plain}-{before}" if before else plain)
+    assert set(re.findall(r"\]\(#([^)]+)\)", page)) <= set(anchors)
+    for name in shipped_specs():
+        heading, _, entry = (
+            page.partition(f"\n### {name}\n")[2].partition("\n### ")[0].partition("```")
+        )
+        assert cellc.load(name).description in heading
+        assert f"](diagrams/{name}.svg)" in entry
+        assert "| parameters | `" in entry
 
 
 def test_the_limits_of_the_language_are_those_of_the_code() -> None:

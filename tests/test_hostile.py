@@ -21,6 +21,7 @@ import cellc
 from cellc.backends.naming import class_name
 from cellc.diagnostics import CellcError, Source
 from cellc.frontend.library import read_cells
+from cellc.frontend.reserved import CALL_NAMES
 from cellc.ops import function_names
 from cellc.resources import shipped_specs
 from cellc.syntax.characters import read_source
@@ -243,6 +244,8 @@ def test_names_do_not_change_what_is_computed(target: str, level: str) -> None:
         for place in range(3):
             names = ["x", "h", "g"]
             names[place] = name
+            if place == 0 and name in CALL_NAMES:
+                continue  # an argument of the call; an input of that name is refused
             text = NUMBERS.format(*names)
             run = cellc.compile(cellc.parse(text), target, level)(2, 3, seed=0)
             x: Any = np.ones((4, 5, 2), np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -10,7 +11,8 @@ import cellc
 from cellc.ops import Op, register, unregister
 from cellc.passes.pipelines import optimise
 from cellc.resources import shipped_specs
-from cellc.views.latex import latex
+from cellc.views.latex import latex, written
+from cellc.views.names import Naming, moment
 
 SPECS = list(shipped_specs())
 
@@ -135,6 +137,39 @@ def test_names() -> None:
     assert r"h_t &= g_{new,t}" in printed
 
 
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("leaky_rnn", r"\mu_t &= \alpha \, \mu_{t-1} + (1 - \alpha) \, v_t"),
+        ("phased_lstm", r"\tilde{c}_t &= f_t \odot c_{t-1} + i_t \odot g_t"),
+        ("phased_lstm", r"\phi_t &= \frac{(t_t - s) \bmod \tau}{\tau}"),
+        ("phased_lstm", r"\frac{r}{2} \\ 2 - \frac{2 \phi_t}{r} & \text{if } \phi_t < r \\ "),
+        ("fgr", r" + R_{oi} o_{t-1} + b_i)"),
+        ("recurrent_dropout_lstm", r"\frac{g_t \odot \operatorname{keep}(\mathrm{mask}_{g,t}, p)}"),
+        ("highway", r"h_t^{(2)} &= z_t^{(2)} \odot h_t^{(1)} + (1 - z_t^{(2)}) \odot n_t^{(2)}"),
+        ("gated_feedback_rnn", r"\mathrm{past}_t &= \operatorname{stack}(h_{t-1}^{(1)}, "),
+        ("grid_lstm_2d", r"\sigma(W_f^{(h_1,2)} [h_{1,t-1}^{(2)}, h_t^{(h_2,1)}] + "),
+        ("grid_lstm_2d_tied", r"f_t^{(h_1,2)} &= \sigma(W_f^{(T,2)} [h_{1,t-1}^{(2)}, "),
+        ("grid_lstm_3d", r"x_t^{(3)} &= {x_t}_{[3]}"),
+        ("grid_lstm_3d", r"h_t^{(h_1,3,2)} &= o_t^{(h_1,3,2)} \odot \tanh(m_t^{(h_1,3,2)})"),
+        ("deep_rnn", r"U_h^{(\mathrm{rnn},2)} h_t^{(\mathrm{rnn},1)}"),
+        ("bidirectional_rnn", r"\operatorname{reverse}(h_t^{(\mathrm{rnn},\mathrm{backward})})]"),
+        ("one_to_many", r"&= W^{(y,\mathrm{linear})} h_t^{(y)} + b^{(y,\mathrm{linear})}"),
+        ("one_to_many", "y_0 &= x"),
+        ("seq2seq_lstm", r"h_s^{(\mathrm{decoder},2)} &= o_s^{(\mathrm{decoder},2)} \odot"),
+        ("seq2seq_lstm", r"h_0^{(\mathrm{decoder},1)} &= \operatorname{last}(h_t^{(\mathrm{"),
+        ("many_to_one", r"\mathrm{last} &= \operatorname{last}(h_t^{(\mathrm{lstm})})"),
+    ],
+)  # fmt: skip
+def test_positions_steps_and_applied_cells(name: str, line: str) -> None:
+    assert line in latex(cellc.load(name))
+
+
+def test_a_capital_before_a_capital_is_no_applied_cell() -> None:
+    text = "cell a\ninput x[I]\nstate h[H]\nK = tanh(W·x + b)\nh' = K*h\noutput h'\n"
+    assert r"K_t &= \tanh(W_K x_t + b_K)" in latex(cellc.parse(text))
+
+
 def test_values_of_earlier_steps() -> None:
     text = "cell a\ninput x[H]\nstate h[H]\nh' = x + prev(x, 3) + prev(h') + prev(h)\n"
     assert "h_t &= x_t + x_{t-3} + h_{t-1} + h_{t-2}" in latex(cellc.parse(text + "output h'\n"))
@@ -154,8 +189,12 @@ def test_brackets_and_environments_are_balanced(name: str, level: str) -> None:
         assert printed.count(opening) == printed.count(closing)
     assert "%" not in printed
     assert "$" not in printed
+    naming = Naming(cell)
     for state in cell.states:
-        assert f"{state}_t &= " in printed
+        base, back = moment(cell, state)
+        symbol = naming.taken_apart(base, naming.step(state, (back or 0) + 1))
+        assert f"{written(symbol)} &= " in printed or base != state
+    assert not re.search(r"_\{[^{}]*\}_|_\w_|\^\{[^{}]*\}\^", printed)
 
 
 @pytest.fixture

@@ -25,22 +25,29 @@ DOMAINS = {
     "log": ("abs(x) + 1",), "sqrt": ("abs(x) + 1",),
     "power": ("abs(x) + 1", "h"), "mod": ("3*x", "abs(h) + 1"), "divide": ("x", "abs(h) + 1"),
     "where": ("x < h", "x", "h"), "clip": ("x", "-0.5", "0.5"), "lerp": ("x", "h", "sigmoid(x)"),
-    "matmul": ("W", "x"), "matmul_add": ("W", "x", "h"),
+    "matmul": ("M", "x"), "matmul_add": ("M", "x", "h"),
+    "block_matmul": ("M", "x"), "convolve": ("M", "outer(x, h)"),
 }  # fmt: skip
+
+#: The shapes of the weights of contractions.
+WEIGHTS = {"block_matmul": "[1, H, H]", "convolve": "[H, H, 3]"}
 
 
 def _call(op: Op) -> str:
+    if op.name == "keep":  # written by the language's dropout only
+        return "dropout(x, 0.3)"
     default = ("x", "h", "x + h")[: len(op.parameters)]
     return f"{op.name}({', '.join(DOMAINS.get(op.name, default))})"
 
 
 def _cell(op: Op) -> cellc.Cell:
     value = _call(op)
-    if op.name.startswith("matmul"):
-        value = value.replace("W", "M")
+    if op.name == "convolve":
+        value = f"sum({value})"
     if op.rule.__name__ == "comparison":
         value = f"where({value}, x, h)"
-    declared = "param M[H, H]\n" if op.kind == "contraction" else ""
+    shape = WEIGHTS.get(op.name, "[H, H]")
+    declared = f"param M{shape}\n" if op.kind == "contraction" else ""
     return cellc.parse(
         f"cell one\ninput x[H]\nstate h[H]\n{declared}y[H] = {value} + 0*x\n"
         f"h' = 0.5*h + x\noutput y\n"
@@ -115,8 +122,8 @@ def test_records_are_complete(op: Op) -> None:
 )
 def test_results_stay_in_their_range(op: Op) -> None:
     low, high = op.range
-    result = evaluate(op, np.concatenate((np.linspace(-30, 30, 301), [0.0])) if op.name not in
-                      ("log", "sqrt") else np.linspace(0.01, 9, 50))  # fmt: skip
+    values = np.linspace(0.01, 9, 50) if op.name in ("log", "sqrt") else np.linspace(-30, 30, 301)
+    result = evaluate(op, *(values, 0.5)[: len(op.parameters)])
     assert low is None or result.min() >= low
     assert high is None or result.max() <= high
 

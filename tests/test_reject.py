@@ -50,6 +50,20 @@ def _missing_spelling(folder: Path) -> None:
         speller.spelling(node, [])
 
 
+def _sequence_in_loop(folder: Path) -> None:
+    text = """
+    cell turning
+    dim H hidden_size
+    %x = input() : [H] over {batch, time}
+    %h = state() : [H] over {batch, time}
+    %turned = reverse(%h) {axis="time"} : [H] over {batch, time}
+    %y = add(%turned, %x) : [H] over {batch, time}
+    next %h = %y
+    output %y = %y
+    """
+    cellc.schedule(parse_cell(text, TABLE))
+
+
 def _unwritable(folder: Path) -> None:
     blocked = folder / "blocked"
     blocked.write_text("a file where a folder should be")
@@ -66,6 +80,7 @@ CAUSED: dict[str, Callable[[Path], object]] = {
     "bad-ir": lambda folder: parse_cell("cell c\n%1 = tanh(%x : [H] over {}\n", TABLE),
     "bad-ir-op": lambda folder: parse_cell("cell c\n%1 = tahn(%x) : [H] over {}\n", TABLE),
     "missing-spelling": _missing_spelling,
+    "sequence-in-loop": _sequence_in_loop,
     "unknown-target": lambda folder: cellc.emit(cellc.load("gru"), target="fortran"),
     "unreadable-file": lambda folder: cellc.load(folder / "absent.cell"),
     "unreadable-file-folder": lambda folder: cellc.load(folder),

@@ -45,7 +45,7 @@ PARAMETERS = {
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", PRODUCTS)
 def test_against_an_independent_transcription(name: str, seed: int) -> None:
     trial = Trial(cellc.load(name), seed)
     assert trial.lengths is not None
@@ -58,7 +58,7 @@ def test_against_an_independent_transcription(name: str, seed: int) -> None:
         assert difference(trial.torch(level), reference) < 1e-12
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("name", SPECS)
 def test_numpy_against_torch_and_o0_against_o2_on_whole_batches(name: str, seed: int) -> None:
     trial = Trial(cellc.load(name), 100 + seed, ragged=False)
@@ -121,7 +121,7 @@ def test_there_is_a_way_back_to_torch(name: str) -> None:
     assert torch.allclose(ours.to_torch()(x)[0], ours(x)[0], atol=1e-6)
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", PRODUCTS)
 def test_products_and_parameters(name: str) -> None:
     cell = cellc.load(name)
     schedule = cellc.schedule(cell)
@@ -169,8 +169,8 @@ def test_a_missing_gate_is_one_that_is_held_open(gate: str) -> None:
     letter = {"nig": "i", "nfg": "f", "nog": "o"}[gate]
     trial = Trial(cellc.load(gate), 3)
     full = Trial(cellc.load("vanilla_lstm"), 3)
-    full.sizes, full.inputs, full.state, full.lengths = (
-        trial.sizes, trial.inputs, trial.state, trial.lengths,
+    full.sizes, full.inputs, full.state, full.ends = (
+        trial.sizes, trial.inputs, trial.state, trial.ends,
     )  # fmt: skip
     hidden = trial.sizes["hidden_size"]
     full.params = dict(trial.params)
@@ -195,4 +195,5 @@ def test_specs_are_laid_out_canonically_and_described(name: str) -> None:
     cell = cellc.load(name)
     assert cell.name == name
     assert cell.description.endswith(".")
-    assert cell.citations
+    assert cell.citations or cell.family in ("Networks", "Layers")
+    assert cell.family

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable
-from os.path import basename
 from typing import Protocol
 
 from cellc.backends import pyast
-from cellc.backends.naming import Identifiers
-from cellc.backends.pyast import Item, Line, fill, quote
+from cellc.backends.pyast import Item, Line, fill, quote, quote_statements
+from cellc.backends.regions import RegionWriter, aligned
 from cellc.backends.spelling import Speller, call_arguments, dimension
-from cellc.ir import NOWHERE, AtConstruction, AtOnce, Cell, Dim, Loop, Node, Once, Region, Schedule
-from cellc.ir.types import Shape, positions, shape_text
+from cellc.ir import NOWHERE, AtConstruction, Cell, Dim, Extent, Schedule
 from cellc.ops import TABLE
+from cellc.syntax.characters import ascii_name
 
 
 class Backend(Protocol):
@@ -25,196 +24,69 @@ class Backend(Protocol):
     def emit(self, schedule: Schedule, source: Cell) -> str: ...
 
 
-class Emitter:
-    """Writes the statements of a schedule's regions.
+class Emitter(RegionWriter):
+    """Writes the statements of a schedule's regions, and what surrounds them.
 
-    A backend refines how parameters are reached, how numbers enter calls, and what
-    surrounds the regions. ``steps_used`` collects the values of other regions that the
-    loop being written reads step by step.
+    Attributes:
+        arguments: the dimensions that the constructor takes.
+        draws: what is drawn at every call, in the order in which it is drawn.
+        computed: the states whose start is computed at every call, with its value.
+        kept: the states that a call without a state carries on from.
     """
 
-    reserved: tuple[str, ...] = ()
-
     def __init__(self, schedule: Schedule, speller: Speller) -> None:
-        self.schedule, self.cell, self.speller = schedule, schedule.cell, speller
-        self.ids = Identifiers(self.cell, [*self.reserved, *self.cell.dims])
-        self.region_of: dict[str, Region] = {
-            name: region for region in schedule.regions for name in region.values
-        }
-        self.region: Region | None = None
-        self.steps_used: dict[str, str] = {}
-        self.helpers: dict[str, str] = {}
-        self._numbers: dict[str, ast.expr | None] = {}
-        self._inline: dict[str, bool] = {}
-        self.starting = False
+        super().__init__(schedule, speller)
+        cell = self.cell
+        self.arguments = [a for a in cell.dims.values() if not a.fixed]
+        self.draws = tuple(sorted(cell.leaves("draw")))
+        starts = cell.values("start")
+        extents = {state: cell.nodes[value].type.extent for state, value in starts.items()}
+        self.computed = {s: v for s, v in starts.items() if extents[s] != NOWHERE}
+        self.kept = [s for s in cell.states if dict(cell.nodes[s].attrs).get("kept")]
 
-    # what a backend refines
+    @property
+    def by_mode(self) -> bool:
+        """Whether the cell does something else while training than otherwise."""
+        ops = (TABLE[node.op.name] for node in self.cell.nodes.values())
+        return bool(self.draws) or any(op.by_mode for op in ops)
 
-    def param(self, name: str) -> ast.expr:
-        """The expression that reaches a parameter."""
-        raise NotImplementedError
+    @property
+    def over_sequences(self) -> bool:
+        """Whether an op of the cell runs over whole sequences."""
+        ops = (TABLE[node.op.name] for node in self.cell.nodes.values())
+        return any(op.kind == "sequence" for op in ops)
 
-    def call_argument(self, name: str, value: ast.expr) -> ast.expr:
-        """A Python number as the argument of an array function."""
-        return value
+    def output_extents(self) -> list[Extent]:
+        """What each output varies along as the cell is written, which gives it its form.
 
-    def spread(self, name: str, value: ast.expr) -> ast.expr:
-        """A value without batch, repeated for every row of the region."""
-        raise NotImplementedError
+        A pass may find that it varies along less.
+        """
+        cell = (self.schedule.written or self.schedule).cell
+        return [cell.nodes[value].type.extent for value in cell.values("output").values()]
 
-    def shift(self, name: str) -> list[Item]:
-        """The statements for a state of no loop: its sequence and its last value."""
-        raise NotImplementedError
+    def traceable(self) -> dict[str, str]:
+        """The values that a trace can show, by the name it shows them under.
 
-    # statements
+        These are inputs, states and everything that has a name as the cell is written.
+        """
+        found = {}
+        for region in self.schedule.regions:
+            for name in region.values if not isinstance(region, AtConstruction) else ():
+                node = self.cell.nodes[name]
+                if node.op.name in ("input", "state") or not (node.op.leaf or name.isdigit()):
+                    found[traced_name(name)] = name
+        return found
 
-    def statements(self, region: Region) -> list[Item]:
-        """The statements that compute a region's values, in order."""
-        self.region = region
-        items: list[Item] = []
-        for name in region.values:
-            if not self.is_silent(name):
-                items += self.statement(name)
-            elif self.is_shift(name):
-                items += self.shift(name)
-        return items
+    def fixed_lines(self) -> list[Item]:
+        """``num_layers = 2`` for every dimension that is no argument of the constructor."""
+        fixed = [argument for argument in self.cell.dims.values() if argument.fixed]
+        return [Line(quote_statements(f"{a.name} = {a.default}")[0]) for a in fixed]
 
-    def statement(self, name: str) -> list[Item]:
-        """The statement that computes one value, with where it comes from."""
-        value = self.spelled(name)
-        return [Line(pyast.assign(self.ids[name], value), self.comment(name))]
-
-    def is_silent(self, name: str) -> bool:
-        """Whether a value needs no statement: a leaf, a number, or part of its user."""
-        node = self.cell.nodes[name]
-        return node.op.leaf or self.number(name) is not None or self.is_inline(name)
-
-    def is_inline(self, name: str) -> bool:
-        """Whether a value is written inside the expression of its only user."""
-        if name not in self._inline:
-            self._inline[name] = self._belongs_inside(name)
-        return self._inline[name]
-
-    def _belongs_inside(self, name: str) -> bool:
-        if not name.isdigit() or self.cell.uses[name] != 1:
-            return False
-        users = list(self.cell.graph.successors(name))
-        if len(users) != 1 or self.region_of.get(users[0]) is not self.region_of.get(name):
-            return False
-        user = self.cell.nodes[users[0]]
-        if self.number(users[0]) is not None:
-            return False
-        template = self.template(user)
-        placeholder = TABLE[user.op.name].operand_names(len(user.args))[user.args.index(name)]
-        names = [part.id for part in ast.walk(template) if isinstance(part, ast.Name)]
-        return names.count(placeholder) == 1
-
-    def template(self, node: Node) -> ast.expr:
-        types = [self.cell.nodes[argument].type for argument in node.args]
-        return self.speller.spelling(node, types)
-
-    def spelled(self, name: str) -> ast.expr:
-        """The expression that computes a value."""
-        node = self.cell.nodes[name]
-        template = self.template(node)
-        self._help(node)
-        bindings: dict[str, pyast.Binding] = {}
-        in_call = call_arguments(template)
-        names = TABLE[node.op.name].operand_names(len(node.args))
-        for placeholder, argument in zip(names, node.args, strict=True):
-            value = self.operand(argument, node)
-            if placeholder in in_call and self.number(argument) is not None:
-                value = self.call_argument(argument, value)
-            bindings[placeholder] = value
-        for key, attribute in node.attrs:
-            bindings[key] = self.attribute(attribute)
-        return _tidy(fill(template, **bindings), node, self.cell)
-
-    def operand(self, name: str, user: Node) -> ast.expr:
-        """A value as an operand, with dimensions inserted where the user's shape has more."""
-        value = self.reference(name)
-        node = self.cell.nodes[name]
-        if TABLE[user.op.name].kind == "elementwise":
-            return _aligned(value, node.type.shape, user.type.shape, bool(node.type.extent))
-        if user.op.name == "concat" and node.type.extent < user.type.extent:
-            return self.spread(name, value)
-        return value
-
-    def reference(self, name: str) -> ast.expr:
-        """A value as seen from the region being written."""
-        number = self.number(name)
-        if number is not None:
-            return number
-        node = self.cell.nodes[name]
-        if node.op.name == "param":
-            return self.param(name)
-        if node.op.name == "option":
-            return ast.Attribute(pyast.name("self"), self.ids[name], ast.Load())
-        if self.is_inline(name):
-            return self.spelled(name)
-        home = self.region_of.get(name)
-        varies = not isinstance(home, Once) and node.type.extent != NOWHERE
-        if home is not self.region and isinstance(self.region, Loop) and varies:
-            return pyast.name(self.steps_used.setdefault(name, f"{self.whole(name)}_t"))
-        if home is not self.region or self.is_shift(name):
-            return pyast.name(self.whole(name))
-        return pyast.name(self.ids[name])
-
-    def is_shift(self, name: str) -> bool:
-        """Whether a value is a state of no loop: the sequence of another, one step later."""
-        home = self.region_of.get(name)
-        return self.cell.nodes[name].op.name == "state" and isinstance(home, AtOnce)
-
-    def whole(self, name: str) -> str:
-        """The identifier of a value over its whole extent, outside the loop it is in."""
-        if self.cell.nodes[name].op.name == "state":
-            return f"{self.ids[name]}_before"
-        in_loop = isinstance(self.region_of.get(name), Loop)
-        return f"{self.ids[name]}_all" if in_loop else self.ids[name]
-
-    def number(self, name: str) -> ast.expr | None:
-        """The expression of a value that is a Python number, else None."""
-        if name not in self._numbers:
-            waiting = [name]
-            while waiting:  # operands first, so that long chains do not recurse
-                missing = [a for a in self.cell.nodes[waiting[-1]].args if a not in self._numbers]
-                if missing:
-                    waiting += missing
-                else:
-                    known = waiting.pop()
-                    self._numbers[known] = self._number(known)
-        return self._numbers[name]
-
-    def _number(self, name: str) -> ast.expr | None:
-        node = self.cell.nodes[name]
-        if node.op.name == "const":
-            return pyast.literal(node.attr("value"))  # type: ignore[arg-type]
-        if node.op.name == "option":
-            return ast.Attribute(pyast.name("self"), self.ids[name], ast.Load())
-        if node.op.name == "size":
-            dim = node.attr("dim")
-            assert isinstance(dim, Dim)
-            return dimension(dim)
-        operands = [self._numbers[argument] for argument in node.args]
-        if not operands or any(value is None for value in operands):
-            return None
-        template = self.speller.number(node)
-        if template is None:
-            return None
-        names = TABLE[node.op.name].operand_names(len(operands))
-        pairs = {n: value for n, value in zip(names, operands, strict=True) if value is not None}
-        return fill(template, **pairs)
-
-    def needed_later(self, loop: Loop) -> list[str]:
-        """Values of a loop that are read outside it, over their whole extent."""
-        inside = set(loop.values)
-        outputs = set(self.cell.values("output").values())
-        outputs |= {v for s, v in self.cell.values("next").items() if self.is_shift(s)}
-        return [
-            name
-            for name in loop.values
-            if name in outputs or any(u not in inside for u in self.cell.graph.successors(name))
-        ]
+    def start_of(self, state: str) -> ast.expr:
+        """The start of a state that is computed, with the dimensions of the state."""
+        value = self.computed[state]
+        inner, outer = self.cell.nodes[value].type.shape, self.cell.nodes[state].type.shape
+        return aligned(self.reference(value), inner, outer, True)
 
     def dimension_lines(self, items: Iterable[Item]) -> list[Item]:
         """``H = self.hidden_size`` for every dimension that the items use."""
@@ -282,7 +154,7 @@ class Emitter:
             value = self.initial_value(argument)
             if TABLE[node.op.name].kind in ("elementwise", "random"):
                 outer = node.type.shape
-                value = _aligned(value, self.cell.nodes[argument].type.shape, outer, False)
+                value = aligned(value, self.cell.nodes[argument].type.shape, outer, False)
             if placeholder in in_call and self.number(argument) is not None:
                 value = self.call_argument(argument, value)
             bindings[placeholder] = value
@@ -320,73 +192,8 @@ class Emitter:
             visit(param)
         return order
 
-    def _help(self, node: Node) -> None:
-        helper = self.speller.helper(node)
-        if helper is not None:
-            self.helpers[node.op.name] = helper
 
-    def attribute(self, attribute: object) -> ast.expr:
-        """The expression of a node's attribute, or of a shape."""
-        if isinstance(attribute, Dim):
-            return dimension(attribute)
-        if isinstance(attribute, tuple):
-            return ast.Tuple([dimension(dim) for dim in attribute], ast.Load())
-        return ast.Constant(attribute)  # type: ignore[arg-type]
-
-    # comments
-
-    def comment(self, *names: str) -> str:
-        """Shape, documentation and origin of values, for the end of a line."""
-        shapes = dict.fromkeys(shape_text(self.cell.nodes[name].type.shape) for name in names)
-        shape = ", ".join(shapes)
-        notes = [self.cell.comments[name] for name in names if name in self.cell.comments]
-        parts = [shape, ", ".join(notes), self.origin(names)]
-        return "  ".join(part for part in parts if part)
-
-    def origin(self, names: Iterable[str]) -> str:
-        """``lstm.cell:8-10`` for the places that values come from."""
-        lines: dict[str, set[int]] = {}
-        pending = list(names)
-        while pending:
-            name = pending.pop()
-            for span in self.cell.nodes[name].spans:
-                lines.setdefault(basename(span.source.name), set()).add(span.line)
-            pending.extend(a for a in self.cell.nodes[name].args if self.is_inline(a))
-        return ", ".join(f"{file}:{_ranges(found)}" for file, found in sorted(lines.items()))
-
-
-def _ranges(numbers: set[int]) -> str:
-    """``8-10, 12`` for a set of line numbers."""
-    parts: list[list[int]] = []
-    for number in sorted(numbers):
-        if parts and parts[-1][-1] == number - 1:
-            parts[-1][1:] = [number]
-        else:
-            parts.append([number])
-    return ",".join("-".join(map(str, part)) for part in parts)
-
-
-def _aligned(value: ast.expr, inner: Shape, outer: Shape, varies: bool) -> ast.expr:
-    """A value with new dimensions where the outer shape has one that it lacks."""
-    if inner == outer or (not inner and not varies):
-        return value
-    kept = positions(inner, outer) or ()
-    index: list[ast.expr] = [ast.Constant(...)]
-    for place in range(len(outer)):
-        index.append(ast.Slice() if place in kept else ast.Constant(None))
-    return ast.Subscript(value, ast.Tuple(index, ast.Load()), ast.Load())
-
-
-def _tidy(value: ast.expr, node: Node, cell: Cell) -> ast.expr:
-    """``a[..., :H]`` rather than ``a[..., 0:H]``, and no end where it is the whole's."""
-    if node.op.name != "slice":
-        return value
-    whole = cell.nodes[node.args[0]].type.shape
-    axis = dict(node.attrs).get("axis", 0)
-    assert isinstance(axis, int)
-    for part in ast.walk(value):
-        if isinstance(part, ast.Slice) and part.lower is not None and part.upper is not None:
-            part.lower = None if node.attr("start") == Dim.of(0) else part.lower
-            part.upper = None if node.attr("stop") == whole[axis] else part.upper
-            break
-    return value
+def traced_name(name: str) -> str:
+    """The name of a value in plain ASCII; a prime stays."""
+    bare = name.rstrip("'")
+    return ascii_name(bare) + name[len(bare) :]

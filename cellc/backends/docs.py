@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cellc.ir import Cell
-from cellc.ir.types import shape_text
+from cellc.ir import TIME, Cell
+from cellc.ir.types import sequence_axis, shape_text
 from cellc.ops.notation import equations_of
 from cellc.syntax.characters import ascii_name, display_width, padded
 
@@ -37,6 +37,7 @@ def signature(cell: Cell) -> list[str]:
     sizes = [
         a.name + (f"={a.default}" if a.default is not None else "")
         for a in sorted(cell.dims.values(), key=lambda a: a.default is not None)
+        if not a.fixed
     ]
     options = [f"{ascii_name(o)}={cell.nodes[o].attr('default'):g}" for o in cell.options]
     return [*sizes, "*", *options]
@@ -44,11 +45,21 @@ def signature(cell: Cell) -> list[str]:
 
 def argument_lines(cell: Cell) -> list[str]:
     """The constructor's sizes and options, one a line."""
-    sizes = [f"    {a.name}: the dimension {dim}." for dim, a in cell.dims.items()]
+    sizes = [f"    {a.name}: the dimension {dim}." for dim, a in cell.dims.items() if not a.fixed]
     return sizes + [
         f"    {ascii_name(o)}: an option, by default {cell.nodes[o].attr('default'):g}."
         for o in cell.options
     ]
+
+
+def input_lines(cell: Cell) -> list[str]:
+    """``x (T, B, I)`` for the inputs, with the dimensions in front that each has."""
+    found: list[str] = []
+    for name in cell.inputs:
+        axis = sequence_axis(cell.nodes[name].type.extent)
+        lead = "B" if axis is None else "T, B" if axis == TIME else f"T_{ascii_name(axis)}, B"
+        found += shape_lines(cell, (name,), lead)
+    return found
 
 
 def shape_lines(cell: Cell, names: tuple[str, ...], lead: str) -> list[str]:
@@ -65,7 +76,9 @@ def shape_lines(cell: Cell, names: tuple[str, ...], lead: str) -> list[str]:
 def parameter_lines(cell: Cell) -> list[str]:
     """The parameters with their shapes, one a line."""
     return [
-        f"    {ascii_name(name)} {shape_text(cell.nodes[name].type.shape)}" for name in cell.params
+        f"    {ascii_name(name)} {shape_text(cell.nodes[name].type.shape)}"
+        + (", frozen" if "frozen" in dict(cell.nodes[name].attrs) else "")
+        for name in cell.params
     ]
 
 

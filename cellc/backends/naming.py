@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Iterable
+from itertools import takewhile
 from keyword import iskeyword
 
 from cellc.ir import NOWHERE, Cell
@@ -82,10 +83,19 @@ def _place(cell: Cell, name: str) -> int:
 
 
 def _joined(names: Iterable[str]) -> str:
-    words = [ascii_name(name) for name in names]
+    """``fiog`` for f, i, o and g, ``encoder_fiog`` where all names begin with ``encoder_``."""
+    prefix, words = _without_prefix([ascii_name(name) for name in names])
     text = ("" if all(len(word) == 1 for word in words) else "_").join(words)
     text = "_".join(words) if iskeyword(text) else text
-    return text if len(text) <= _LONGEST else ""
+    return prefix + text if len(text) <= _LONGEST else ""
+
+
+def _without_prefix(names: list[str]) -> tuple[str, list[str]]:
+    """What several names begin with, up to an underscore, and the rest of each."""
+    alike = zip(min(names), max(names), strict=False) if len(names) > 1 else ()
+    prefix = "".join(a for a, _ in takewhile(lambda pair: pair[0] == pair[1], alike))
+    prefix = prefix[: prefix.rfind("_") + 1]
+    return prefix, [name[len(prefix) :] for name in names]
 
 
 def _hint(cell: Cell, name: str, owners: dict[str, tuple[str, ...]]) -> str:
@@ -98,6 +108,9 @@ def _hint(cell: Cell, name: str, owners: dict[str, tuple[str, ...]]) -> str:
             return op.parameters[cell.nodes[user].args.index(name)]
     if node.op.name == "zeros_like":
         return "zeros"
+    if kind == "sequence":
+        operand = node.args[0]
+        return node.op.name if operand.isdigit() else f"{ascii_name(operand)}_{node.op.name}"
     if kind == "contraction":
         vector = node.args[1]
         base = _joined(owners[name])
@@ -113,12 +126,11 @@ def _stacked_name(cell: Cell, name: str) -> str:
     """``W_fi`` for the stack of ``W_f`` and ``W_i``, ``W_fi_x`` for what multiplies x."""
     args = cell.nodes[name].args
     whole = [_cut_from(cell, argument) for argument in args]
-    parts = [part.partition("_") for part in whole if not part.isdigit()]
-    stems = {stem for stem, _, _ in parts}
-    subscripts = _joined(rest for _, _, rest in parts)
-    if len(stems) != 1 or not subscripts:
+    prefix, rest = _without_prefix([ascii_name(part) for part in whole if not part.isdigit()])
+    subscripts = _joined(rest)
+    if not prefix or not subscripts:
         return ""
-    stacked = f"{ascii_name(stems.pop())}_{subscripts}"
+    stacked = prefix + subscripts
     return stacked + (_multiplied(cell, name) if tuple(whole) != args else "")
 
 

@@ -21,12 +21,13 @@ class Speller:
     """Writes ops for one backend.
 
     ``module`` is the array module that ``xp`` stands for; ``own`` holds spellings of
-    the backend's own, by op.
+    the backend's own, by op. ``mode`` says whether the cell is being trained.
     """
 
     backend: str
     module: str
     own: Mapping[str, Spelling] = field(default_factory=dict)
+    mode: str = "self.training"
 
     def spelling(self, node: Node, types: Sequence[Type]) -> ast.expr:
         """The expression for a node, operands as plain names (``a``, ``b``, ``a0``, …)."""
@@ -53,7 +54,7 @@ class Speller:
         text = op.spellings.get("number", op.spelling)
         if op.kind != "elementwise" or not isinstance(text, str) or not text:
             return None
-        parsed = quote(text, xp="math")
+        parsed = quote(text, xp="math", training=quote(self.mode))
         for part in ast.walk(parsed):
             if isinstance(part, ast.Call):
                 function = part.func
@@ -75,7 +76,8 @@ class Speller:
                 return literal(expression.value)
             case tree.Name():
                 return ast.Name(expression.name, ast.Load())
-            case tree.Call():
+            case _:
+                assert isinstance(expression, tree.Call)
                 op = find(expression.function)
                 assert op is not None
                 args = [self._expand(argument) for argument in expression.args]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cellc.backends import docs, pyast, torch_cells, torch_module
+from cellc.backends import docs, pyast, torch_cells, torch_forward, torch_module, torch_run
 from cellc.backends.naming import class_name
 from cellc.backends.pyast import Blank, Block, Item, lines, quote_statements
 from cellc.backends.torch_emitter import SPELLER, TorchEmitter
+from cellc.backends.torch_helpers import helpers_for
 from cellc.diagnostics import CellcError, Diagnostic
 from cellc.ir import Cell, Schedule
 from cellc.syntax.characters import ascii_name
@@ -63,6 +64,7 @@ MODULE_ATTRIBUTES = frozenset(
         "register_state_dict_pre_hook",
         "requires_grad_",
         "reset_parameters",
+        "reset_state",
         "set_extra_state",
         "set_submodule",
         "share_memory",
@@ -88,35 +90,54 @@ def emit(schedule: Schedule, source: Cell) -> str:
     """
     _check_names(source)
     writer = TorchEmitter(schedule, SPELLER)
-    run = torch_module.run(writer)
+    written = TorchEmitter(schedule.written or schedule, SPELLER)
     twin = torch_cells.twin_of(source)
-    methods = [
+    body: list[Item] = [pyast.docstring(_class_text(writer, twin))]
+    body += [item for line in writer.fixed_lines() for item in (Blank(), line)]
+    for method in _methods(writer, written, twin):
+        body += [Blank(), method]
+    head = quote_statements(f"class {class_name(source.name)}(nn.Module):\n    pass")[0]
+    made = Block(head, tuple(body))
+    own = [*dict.fromkeys([*writer.helpers.values(), *written.helpers.values()])]
+    helpers = [*helpers_for(pyast.names_in([made]), own), *own]
+    rest: list[Item] = [Blank(2)]
+    for helper in helpers:
+        rest += [*lines(helper), Blank(2)]
+    text = [pyast.docstring(docs.module_text(source)), Blank(), *_imports([*rest, made])]
+    return pyast.write([*text, *rest, made])
+
+
+def _methods(
+    writer: TorchEmitter, written: TorchEmitter, twin: torch_cells.Twin | None
+) -> list[Item]:
+    """The methods in the order of the file."""
+    run, traced = torch_run.run(writer), torch_run.traced(written)
+    return [
         torch_module.constructor(writer),
         torch_module.reset(writer),
         torch_module.initial_state(writer),
-        torch_module.forward(writer),
-        run,
+        *torch_module.kept_states(writer),
+        torch_forward.forward(written, run, traced),
+        run.block,
+        traced.block,
         *([torch_cells.loader(twin), torch_cells.exporter(twin)] if twin is not None else []),
         torch_module.extra_repr(writer),
     ]
-    body: list[Item] = [pyast.docstring(_class_text(writer, twin))]
-    for method in methods:
-        body += [Blank(), method]
-    rest: list[Item] = [Blank(2)]
-    for helper in writer.helpers.values():
-        rest += [*lines(helper), Blank(2)]
-    rest.append(Block(quote_statements(f"class {class_name(source.name)}(nn.Module):\n    pass")[0],
-                      tuple(body)))  # fmt: skip
-    used = pyast.names_in(rest)
-    imports = [
+
+
+def _imports(items: list[Item]) -> list[Item]:
+    """The imports that the names of a file need."""
+    used = pyast.names_in(items)
+    packing = [name for name in ("PackedSequence", "pad_packed_sequence") if name in used]
+    return [
         *(lines("import math") if "math" in used else []),
         *lines("import zlib"),
         Blank(),
         *lines("import torch"),
         *(lines("import torch.nn.functional as F") if "F" in used else []),
-        *lines("from torch import nn\nfrom torch.nn.utils.rnn import PackedSequence"),
+        *lines("from torch import nn"),
+        *(lines(f"from torch.nn.utils.rnn import {', '.join(packing)}") if packing else []),
     ]
-    return pyast.write([pyast.docstring(docs.module_text(source)), Blank(), *imports, *rest])
 
 
 def _check_names(cell: Cell) -> None:

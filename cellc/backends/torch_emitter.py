@@ -3,6 +3,8 @@
 Sequences are run as rows: the steps of all sequences one below the other, longest
 sequence first, which is how a PackedSequence holds them. ``sizes`` says how many rows
 each step has, so that a sequence that has ended costs nothing and keeps its state.
+Each axis has ``sizes`` and ``packed`` of its own. What a sequence has once is in the
+caller's order until a region along an axis reads it.
 """
 
 from __future__ import annotations
@@ -10,32 +12,45 @@ from __future__ import annotations
 import ast
 
 from cellc.backends import pyast
+from cellc.backends.axes import input_along, word
 from cellc.backends.base import Emitter
 from cellc.backends.partition import partitions
 from cellc.backends.pyast import Block, Item, Line, Remark, lines, quote, quote_statements
 from cellc.backends.spelling import Speller
-from cellc.ir import Loop, Schedule
+from cellc.backends.torch_helpers import HELPERS
+from cellc.ir import NOWHERE, Loop, Schedule
+from cellc.ir.types import Extent, sequence_axis
+from cellc.ops import TABLE
 from cellc.syntax.characters import ascii_name
 
-SPELLER = Speller("torch", "torch")
+SPELLER = Speller(
+    "torch",
+    "torch",
+    {"keep": "(u >= p).to(u.dtype) if self.training else torch.ones_like(u) - p"},
+)
 
 _RESERVED = (
     "torch", "nn", "F", "Tensor", "PackedSequence", "math", "zlib", "self", "state", "sizes",
     "rows", "shifted", "name", "value", "shape", "wrong", "other", "same", "lead", "ended",
     "ragged", "packed", "batched", "draw", "seed", "real", "device", "dtype", "batch_first",
-    "steps", "parts", "output", "like", "batch",
+    "steps", "parts", "output", "like", "batch", "outputs", "trace", "traced", "draws",
+    "generator", "known", "unknown", "own", "kept", "fresh", "which", "pad_packed_sequence",
+    *HELPERS,
 )  # fmt: skip
 
 
 class TorchEmitter(Emitter):
     """Writes regions over rows; weights used in a loop are transposed before it."""
 
-    reserved = _RESERVED
-
     def __init__(self, schedule: Schedule, speller: Speller) -> None:
+        used = {node.op.name for node in schedule.cell.nodes.values()}
+        self.reserved = (*_RESERVED, *sorted(n for n in used if "torch" in TABLE[n].helpers))
         super().__init__(schedule, speller)
         self.numbers: dict[str, Line] = {}
         self.hoisted: dict[str, Line] = {}
+        self.narrowed: dict[str, str] = {}
+        self.crossed: dict[tuple[str, str], str] = {}
+        self.crossings: list[Item] = []
         self.constructing = False
         self.partitions = partitions(self.cell, self.region_of)
         self.pieces = {piece for part in self.partitions.values() for piece in part.pieces}
@@ -51,7 +66,7 @@ class TorchEmitter(Emitter):
             return quote("torch.tensor(v, dtype=real)", v=value)
         if self.starting:
             return quote("like.new_tensor(v)", v=value)
-        like = self.ids[self.cell.inputs[0]]
+        like = self.like
         if self.cell.nodes[name].type.dtype == "boolean":
             return quote("torch.tensor(v, device=like.device)", like=like, v=value)
         for known, line in self.numbers.items():
@@ -62,17 +77,102 @@ class TorchEmitter(Emitter):
         self.numbers[tensor] = Line(made, self.origin([name]))
         return pyast.name(tensor)
 
+    @property
+    def like(self) -> ast.expr:
+        """A value with the type and the device that numbers are to have."""
+        nodes = self.cell.nodes
+        real = [name for name in self.cell.inputs if nodes[name].type.dtype == "real"]
+        if real:
+            return pyast.name(self.ids[real[0]])
+        if self.cell.params:
+            return self.param(self.cell.params[0])
+        device = f"device={self.ids[self.cell.inputs[0]]}.device" if self.cell.inputs else ""
+        return quote(f"torch.zeros({', '.join(['0', device] if device else ['0'])})")
+
+    def along(self, axis: str) -> dict[str, pyast.Binding]:
+        return {"sizes": word(axis, "sizes"), "packed": self.packed(axis)}
+
+    def packed(self, axis: str) -> ast.expr:
+        """The PackedSequence that has the lengths along an axis; without inputs there is none."""
+        given = input_along(self.schedule, axis) is not None
+        return pyast.name(word(axis, "packed")) if given else ast.Constant(None)
+
+    def in_row_order(self, value: ast.expr, axis: str) -> ast.expr:
+        """A value per sequence in the order of an axis' rows."""
+        packed = self.packed(axis)
+        if isinstance(packed, ast.Constant):
+            return value
+        return quote("in_row_order(v, packed)", v=value, packed=packed)
+
+    def held(self, name: str, value: ast.expr) -> ast.expr:
+        assert self.region is not None
+        axis = sequence_axis(self.region.extent)
+        assert axis is not None
+        if isinstance(self.region, Loop):
+            return pyast.name(self.narrowed.setdefault(name, f"{self.whole(name)}_t"))
+        if (name, axis) not in self.crossed:
+            self.crossed[name, axis] = self.ids.fresh(f"{self.ids[name]}_{word(axis, 'rows')}")
+            rows = quote("on_rows(v, sizes, packed)", v=value, **self.along(axis))
+            made = pyast.assign(self.crossed[name, axis], rows)
+            self.crossings.append(Line(made, self.comment(name)))
+        return pyast.name(self.crossed[name, axis])
+
     def spread(self, name: str, value: ast.expr) -> ast.expr:
+        if self.cell.nodes[name].type.extent != NOWHERE:
+            return value  # the crossing to the region's axis has spread it
+        assert self.region is not None
+        if isinstance(self.region, Loop):
+            return self.repeated(name, value, quote("rows"))
+        return self.repeated(name, value, self.count(self.region.extent))
+
+    def repeated(self, name: str, value: ast.expr, count: ast.expr) -> ast.expr:
+        """A value without batch and steps as often as a count says."""
         if self.number(name) is not None:
-            value = quote("like.new_tensor(v)", like=self.ids[self.cell.inputs[0]], v=value)
-        count = "rows" if isinstance(self.region, Loop) else f"len({self.ids[self.cell.inputs[0]]})"
-        return quote("v.expand(count, *v.shape)", count=quote(count), v=value)
+            value = quote("like.new_tensor(v)", like=self.like, v=value)
+        return quote("v.expand(count, *v.shape)", count=count, v=value)
+
+    def count(self, extent: Extent) -> ast.expr:
+        """How many rows a value of an extent has."""
+        axis = sequence_axis(extent)
+        if axis is None:
+            return quote(f"{word(self.axes[0], 'sizes')}[0]" if self.axes else "batch")
+        given = input_along(self.schedule, axis)
+        return quote(f"len({self.ids[given]})" if given else f"sum({word(axis, 'sizes')})")
 
     def spelled(self, name: str) -> ast.expr:
+        state = self._left_by_loop(name)
+        if state is not None:
+            axis = sequence_axis(self.cell.nodes[state].type.extent)
+            assert axis is not None
+            left = pyast.name(self.ids[state])
+            packed = self.packed(axis)
+            if isinstance(packed, ast.Constant):
+                return left
+            return quote("in_own_order(v, packed)", v=left, packed=packed)
         value = super().spelled(name)
         if isinstance(self.region, Loop):
             value = _Transposed(self).visit(value)
         return value
+
+    def _left_by_loop(self, name: str) -> str | None:
+        """The state that is, when its loop has ended, what ``last`` gives of its values."""
+        node = self.cell.nodes[name]
+        if node.op.name != "last" or not isinstance(self.region_of.get(node.args[0]), Loop):
+            return None
+        nexts = self.cell.values("next")
+        return next(
+            (s for s, v in nexts.items() if v == node.args[0] and not self.is_shift(s)), None
+        )
+
+    def needed_later(self, loop: Loop) -> list[str]:
+        kept, inside = {*self.cell.values("output").values(), *self.watched}, set(loop.values)
+        kept |= {v for s, v in self.cell.values("next").items() if self.is_shift(s)}
+
+        def is_read(name: str) -> bool:
+            users = set(self.cell.graph.successors(name)) - inside
+            return any(self._left_by_loop(user) is None for user in users)
+
+        return [n for n in super().needed_later(loop) if n in kept or is_read(n)]
 
     def is_silent(self, name: str) -> bool:
         return name not in self.partitions and super().is_silent(name)
@@ -86,7 +186,12 @@ class TorchEmitter(Emitter):
             pieces = self.partitions[name].pieces
             targets = [self.ids[piece] for piece in pieces]
             found.append(Line(pyast.assign(targets, self._split(name)), self.comment(*pieces)))
-        return found
+        return [*self.taken_crossings(), *found]
+
+    def taken_crossings(self) -> list[Item]:
+        """The statements that the one being written asks for before it."""
+        taken, self.crossings = self.crossings, []
+        return taken
 
     def _split(self, name: str) -> ast.expr:
         """A value taken apart, as torch's own cells do it.
@@ -95,8 +200,7 @@ class TorchEmitter(Emitter):
         and no piece leaves the loop; pieces that do are split the ordinary way.
         """
         partition, whole = self.partitions[name], self.reference(name)
-        leaving = {result.value for result in self.cell.results}
-        inner = isinstance(self.region, Loop) and not leaving & set(partition.pieces)
+        inner = isinstance(self.region, Loop) and not self.leaving & set(partition.pieces)
         prefix = "unsafe_" if inner else ""
         if partition.even:
             count = len(partition.pieces)
@@ -108,7 +212,12 @@ class TorchEmitter(Emitter):
                          axis=partition.axis, whole=whole)  # fmt: skip
         return call
 
-    def _steps_of(self, name: str) -> str:
+    @property
+    def leaving(self) -> set[str]:
+        """Values that the caller gets, who may change them."""
+        return {result.value for result in self.cell.results} | self.watched
+
+    def _steps_of(self, name: str, sizes: str) -> str:
         """The steps of a value that is known for the whole sequence.
 
         What a caller handed over is split into views, so that torch notices when the
@@ -117,18 +226,36 @@ class TorchEmitter(Emitter):
         origin = name
         while self.cell.nodes[origin].op.name == "slice":
             origin = self.cell.nodes[origin].args[0]
-        prefix = "" if self.cell.nodes[origin].op.leaf else "unsafe_"
-        return f"{self.whole(name)}.{prefix}split_with_sizes(sizes)"
+        leaving = name in self.leaving or self.cell.nodes[origin].op.leaf
+        prefix = "" if leaving else "unsafe_"
+        return f"{self.whole(name)}.{prefix}split_with_sizes({sizes})"
 
     def shift(self, name: str) -> list[Item]:
+        assert self.region is not None
+        axis = sequence_axis(self.region.extent)
+        assert axis is not None
         following = self.cell.values("next")[name]
         value = self.reference(following)
         if self.cell.nodes[following].type.extent < self.cell.nodes[name].type.extent:
             value = self.spread(following, value)
-        self.helpers["shifted"] = _SHIFTED
         state = self.ids[name]
-        call = quote("shifted(v, s, sizes)", v=value, s=state)
-        return [Line(pyast.assign([self.whole(name), state], call), self.comment(name))]
+        call = quote("shifted(v, s, sizes)", v=value, s=state, sizes=word(axis, "sizes"))
+        made = Line(pyast.assign([self.whole(name), state], call), self.comment(name))
+        return [*self.taken_crossings(), *self.computed_start(name, axis), made]
+
+    def computed_start(self, state: str, axis: str) -> list[Item]:
+        """The start of a state that depends on the call, unless a state was given."""
+        if state not in self.computed:
+            return []
+        region, self.region = self.region, None
+        value = self.start_of(state)
+        self.region = region
+        inner = self.cell.nodes[self.computed[state]].type.shape
+        if inner != self.cell.nodes[state].type.shape:
+            shape = self.state_shape(state, f"{word(axis, 'sizes')}[0]")
+            value = quote("v.expand(shape)", v=value, shape=shape)
+        start = self.in_row_order(value, axis)
+        return lines("if s is None:\n    s = start", s=self.ids[state], start=start)
 
     def loop(self, region: Loop) -> list[Item]:
         """The loop over steps; sequences leave it as they end."""
@@ -139,35 +266,49 @@ class TorchEmitter(Emitter):
         following = [ast.unparse(self.reference(nexts[state])) for state in region.carries]
         core += [line for n in kept for line in lines(f"{self.ids[n]}_steps.append({self.ids[n]})")]
         core += lines(f"{', '.join(carried)} = {', '.join(following)}")
-        targets = ["rows", *self.steps_used.values()]
-        splits = [self._steps_of(name) for name in self.steps_used]
-        over = f"zip({', '.join(['sizes', *splits])})" if splits else "sizes"
-        self.steps_used = {}
-        head = quote_statements(f"for {', '.join(targets)} in {over}:\n    pass")[0]
+        sizes = word(region.axis, "sizes")
+        splits = [self._steps_of(name, sizes) for name in self.steps_used]
+        over = f"zip({', '.join([sizes, *splits])})" if splits else sizes
+        targets = ", ".join(["rows", *self.steps_used.values()])
+        head = quote_statements(f"for {targets} in {over}:\n    pass")[0]
+        start = [line for s in region.carries for line in self.computed_start(s, region.axis)]
+        start += self._narrow_start(region.axis)
+        start += lines(f"ragged, ended = {sizes}[0] != {sizes}[-1], []")
+        start += [line for n in kept for line in lines(f"{self.ids[n]}_steps = []")]
+        remark = Remark("sequences that have ended leave with their state")
+        body = (remark, *self._leave(carried), *core)
+        self.steps_used, self.narrowed = {}, {}
+        return [*start, Block(head, body), *self._after(kept, carried)]
+
+    def _narrow_start(self, axis: str) -> list[Item]:
+        """What the loop reads of each sequence, in the order of the rows."""
+        pairs = [(held, self.in_row_order(pyast.name(self.whole(name)), axis))
+                 for name, held in self.narrowed.items()]  # fmt: skip
+        return [Line(pyast.assign(held, value)) for held, value in pairs]
+
+    def _leave(self, carried: list[str]) -> list[Item]:
+        """Sequences that have ended leave the loop, what it holds of them as well."""
         left = ", ".join(f"{s}[rows:]" for s in carried)
         stay = ", ".join(f"{s}[:rows]" for s in carried)
-        names = ", ".join(carried)
-        leave = lines(
-            f"""
-            if ragged and rows < len({carried[0]}):
-                ended.append(({left},))
-                {names} = {stay}
-            """
+        narrow = "".join(f"\n    {held} = {held}[:rows]" for held in self.narrowed.values())
+        return lines(
+            f"if ragged and rows < len({carried[0]}):\n"
+            f"    ended.append(({left},))\n"
+            f"    {', '.join(carried)} = {stay}" + narrow
         )
-        before = [line for n in kept for line in lines(f"{self.ids[n]}_steps = []")]
+
+    def _after(self, kept: list[str], carried: list[str]) -> list[Item]:
+        """The steps as rows, and the states of all sequences together again."""
         together = "{whole} = torch.cat({steps}) if ragged else torch.stack({steps}).flatten(0, 1)"
         after = [line for n in kept for line in lines(
             together.format(whole=self.whole(n), steps=f"{self.ids[n]}_steps"))]  # fmt: skip
-        comma = "," if len(carried) == 1 else ""
-        after += lines(
+        names, comma = ", ".join(carried), "," if len(carried) == 1 else ""
+        return after + lines(
             f"""
             if ended:
                 {names}{comma} = (torch.cat(parts) for parts in zip(({names},), *reversed(ended)))
             """
         )
-        remark = Remark("sequences that have ended leave with their state")
-        start = lines("ragged, ended = sizes[0] != sizes[-1], []")
-        return [*start, *before, Block(head, (remark, *leave, *core)), *after]
 
 
 class _Transposed(ast.NodeTransformer):
@@ -185,13 +326,3 @@ class _Transposed(ast.NodeTransformer):
             name, Line(pyast.assign(name, quote(f"{weight}.T")), "transposed once")
         )
         return pyast.name(name)
-
-
-_SHIFTED = '''
-def shifted(value, first, sizes):
-    """The rows of the step before, ``first`` at the start, and each sequence's last row."""
-    steps = value.split(sizes)
-    before = torch.cat([first, *(step[:rows] for step, rows in zip(steps, sizes[1:]))])
-    ends = zip(reversed(steps), [0, *reversed(sizes[1:])])
-    return before, torch.cat([step[rows:] for step, rows in ends])
-'''

@@ -24,7 +24,8 @@ class Builder:
         self._numbered = 0
 
     def leaf(self, op: str, name: str, type_: Type, **attrs: Attribute) -> str:
-        """Add a leaf under its own name."""
+        """Add a leaf under its own name. Raises CellcError where something has it."""
+        self._claim(name)
         self.nodes[name] = Node(TABLE[op], (), type_, tuple(attrs.items()))
         return name
 
@@ -61,14 +62,31 @@ class Builder:
             self.constants[name] = float(attrs["value"])  # type: ignore[arg-type]
         return name
 
+    def graft(self, node: Node, name: str | None) -> str:
+        """Add a finished node, under its name or the next number."""
+        depth = 1 + max((self._depths.get(argument, 0) for argument in node.args), default=0)
+        placed = self._put(node)
+        self._depths[placed] = depth
+        return placed if name is None else self.rename(placed, name)
+
+    def is_used(self, name: str) -> bool:
+        """Whether another node has this one as an operand."""
+        return any(name in node.args for node in self.nodes.values())
+
     def rename(self, old: str, new: str) -> str:
-        """Give the node added last its name."""
+        """Give the node added last its name. Raises CellcError where something has it."""
+        self._claim(new)
         self.nodes[new] = self.nodes.pop(old)
         depth = self._depths.pop(old, 0)
         self._depths[new] = 0 if self.nodes[new].type.extent else depth
         if old in self.constants:
             self.constants[new] = self.constants.pop(old)
         return new
+
+    def _claim(self, name: str) -> None:
+        if name in self.nodes:
+            hint = "positions and applied cells add to names; rename the other one"
+            fail("name-collision", f"two values are called `{name}`", hints=(hint,))
 
     def _constant(self, op: Op, args: tuple[str, ...], span: Span) -> float | None:
         """The number that an operation on numbers gives; None where others take part."""

@@ -6,11 +6,11 @@ what they name.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from cellc.diagnostics import CellcError, Collector, Diagnostic, Related, Span
-from cellc.frontend.model import Model
+from cellc.frontend.model import USUAL_LENGTH, Model
 from cellc.frontend.names import resolve_names
 from cellc.frontend.reserved import check_reserved
 from cellc.frontend.suggest import did_you_mean
@@ -32,6 +32,7 @@ def elaborate(definition: tree.Definition, find_base: FindBase) -> Model:
     if header.base is not None:
         base = find_base(header.base)
         inherited = _renamed(base, header.renames, own, found)
+        inherited = replace(inherited, lineage=(*base.lineage, base.name))
     found.raise_if_any()
     merged = _merge(inherited, own, found)
     check_reserved(merged, found)
@@ -45,20 +46,24 @@ def _collect(definition: tree.Definition, found: Collector) -> Model:
     header = definition.header
     places: dict[str, Span] = {}
     model = Model(header.name, header.span)
-    texts: list[str] = []
-    citations: list[str] = []
+    texts: dict[str, list[str]] = {"description": [], "cite": [], "family": []}
     outputs: list[tree.Expression] = []
-    for statement in definition.statements:
+    for statement in _joined_axes(definition.statements):
         match statement:
-            case tree.Text(kind="cite"):
-                citations.append(statement.text)
             case tree.Text():
-                texts.append(statement.text)
+                texts[statement.kind].append(statement.text)
             case tree.Output():
                 outputs.extend(statement.values)
             case tree.Dimension():
                 if _claim(places, statement.name, statement.span, found):
                     model.dims[statement.name] = statement
+            case tree.Axis():
+                if _claim(places, statement.name, statement.span, found):
+                    model.axes[statement.name] = statement
+                    _claim_length(model, places, statement, found)
+            case tree.Share():
+                if _claim(places, statement.name, statement.span, found):
+                    model.shares[statement.name] = statement
             case tree.Declaration():
                 if _claim(places, statement.name, statement.span, found):
                     model.declarations[statement.name] = statement
@@ -72,11 +77,43 @@ def _collect(definition: tree.Definition, found: Collector) -> Model:
                     model.equations[statement.target] = statement
     return replace(
         model,
-        description=" ".join(texts),
-        citations=tuple(citations),
+        description=" ".join(texts["description"]),
+        citations=tuple(texts["cite"]),
         outputs=tuple(outputs),
         own=frozenset([*places, *model.dims]),
+        kind=header.kind,
+        family=" ".join(texts["family"]),
     )
+
+
+def _joined_axes(statements: Iterable[tree.Statement]) -> Iterator[tree.Statement]:
+    """The statements, where ``input x[I] along row, col`` is one input along two axes."""
+    statements = list(statements)
+    axes = {statement.name for statement in statements if isinstance(statement, tree.Axis)}
+    waiting: tree.Declaration | None = None
+    for statement in statements:
+        further = isinstance(statement, tree.Declaration) and statement.name in axes
+        if further and waiting is not None and isinstance(statement, tree.Declaration):
+            waiting = replace(waiting, along=(*waiting.along, statement.name))
+            continue
+        if waiting is not None:
+            yield waiting
+            waiting = None
+        if isinstance(statement, tree.Declaration) and statement.along:
+            waiting = statement
+        else:
+            yield statement
+    if waiting is not None:
+        yield waiting
+
+
+def _claim_length(model: Model, places: dict[str, Span], axis: tree.Axis, found: Collector) -> None:
+    """Make the name of an axis's length a dimension."""
+    if isinstance(axis.length, tree.Name) and _claim(places, axis.length.name, axis.span, found):
+        length = axis.default or USUAL_LENGTH
+        model.dims[axis.length.name] = tree.Dimension(
+            axis.length.name, axis.name, length, axis.span, fixed=True
+        )
 
 
 def _claim(
@@ -103,6 +140,8 @@ def _merge(base: Model, own: Model, found: Collector) -> Model:
     """The base with the child's statements in the place of those they replace."""
     for name in own.own:
         before, after = base.kind_of(name), own.kind_of(name)
+        if (before, after) == ("input", "state") and own.declarations[name].along:
+            continue
         if before is not None and after is not None and before != after:
             place = _place(own, name)
             found.add(
@@ -127,18 +166,17 @@ def _merge(base: Model, own: Model, found: Collector) -> Model:
         dict(base.implied),
         own.outputs or base.outputs,
         own.own,
+        base.axes | own.axes,
+        base.shares | own.shares,
+        own.kind,
+        own.family or base.family,
+        base.lineage,
     )
 
 
 def _place(model: Model, name: str) -> Span:
-    item: tree.Declaration | tree.Function | tree.Equation
-    if name in model.declarations:
-        item = model.declarations[name]
-    elif name in model.functions:
-        item = model.functions[name]
-    else:
-        item = model.equations[name]
-    return item.span
+    places = (model.declarations, model.functions, model.equations, model.axes, model.shares)
+    return next(items[name].span for items in places if name in items)
 
 
 def _article(kind: str) -> str:
@@ -179,7 +217,8 @@ def _renamed(base: Model, renames: tuple[tree.Rename, ...], own: Model, found: C
     return replace(
         base,
         declarations={
-            new.get(n, n): replace(d, name=new.get(n, n)) for n, d in base.declarations.items()
+            new.get(n, n): _declaration_renamed(d, new, base.functions)
+            for n, d in base.declarations.items()
         },
         functions={
             new.get(n, n): replace(f, name=new.get(n, n)) for n, f in base.functions.items()
@@ -195,21 +234,29 @@ def _renamed(base: Model, renames: tuple[tree.Rename, ...], own: Model, found: C
     )
 
 
+def _declaration_renamed(
+    declaration: tree.Declaration, new: dict[str, str], functions: dict[str, tree.Function]
+) -> tree.Declaration:
+    """A declaration under its new name, with names replaced in its initial value and modifiers."""
+    initial = declaration.initial and rename_in(declaration.initial, new, functions)
+    modifiers = tuple(
+        replace(m, args=tuple(rename_in(argument, new, functions) for argument in m.args))
+        for m in declaration.modifiers
+    )
+    name = new.get(declaration.name, declaration.name)
+    return replace(declaration, name=name, initial=initial, modifiers=modifiers)
+
+
 def rename_in(
     expression: tree.Expression, new: dict[str, str], functions: dict[str, tree.Function]
 ) -> tree.Expression:
     """An expression with names replaced."""
-    match expression:
-        case tree.Name():
-            return replace(expression, name=new.get(expression.name, expression.name))
-        case tree.Call():
-            called = expression.function
-            if called in functions:
-                called = new.get(called, called)
-            args = tuple(rename_in(argument, new, functions) for argument in expression.args)
-            return replace(expression, function=called, args=args)
-        case _:
-            return expression
+    if isinstance(expression, tree.Name):
+        return replace(expression, name=new.get(expression.name, expression.name))
+    if isinstance(expression, tree.Call) and expression.function in functions:
+        called = new.get(expression.function, expression.function)
+        expression = replace(expression, function=called)
+    return tree.changed(expression, lambda part: rename_in(part, new, functions))
 
 
 def base_error(name: tree.Name, known: list[str]) -> CellcError:

@@ -6,16 +6,20 @@ undeclared parameters theirs.
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
-from cellc.diagnostics import CellcError, Diagnostic, Related, Span, fail
+from cellc.diagnostics import CellcError, Diagnostic, fail
+from cellc.frontend import special
 from cellc.frontend.builder import Builder
+from cellc.frontend.clashes import check_reading, clash
 from cellc.frontend.model import USUAL_DIMENSIONS, Model
 from cellc.frontend.order import has_stated_shape
 from cellc.frontend.shapes import shape_of
+from cellc.frontend.structure import Structure
 from cellc.frontend.suggest import did_you_mean
-from cellc.ir import EVERYWHERE, NOWHERE, Dim, Type, TypeMismatch
-from cellc.ir.types import Shape, shape_text
+from cellc.frontend.weights import Weights
+from cellc.ir import BATCH, NOWHERE, TIME, Dim, Type, TypeMismatch
+from cellc.ir.types import Shape, sequence_axis, shape_text
 from cellc.ops import find, function_names
 from cellc.syntax import tree
 
@@ -26,7 +30,15 @@ MOST_APPLICATIONS = 10_000
 DEEPEST_APPLICATION = 20
 
 #: Ops that only passes write.
-UNWRITTEN = frozenset({"slice"})
+UNWRITTEN = frozenset({"slice", "at", "stack", "keep", "mean_over"})
+
+
+class Applications(Protocol):
+    """What lowers applied cells and layers; see :mod:`cellc.frontend.layers`."""
+
+    def call(self, call: tree.Call) -> str | None: ...
+    def pick(self, pick: tree.Pick) -> str: ...
+    def flow(self, flow: tree.Flow) -> str: ...
 
 
 class _Skip(CellcError):
@@ -40,24 +52,35 @@ class Lowering:
     equation is faulty, so that one mistake is reported once.
     """
 
-    def __init__(self, model: Model, builder: Builder, agreed: Shape | None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        builder: Builder,
+        agreed: Shape | None,
+        structures: dict[str, Structure],
+    ) -> None:
         self.model, self.builder, self.agreed = model, builder, agreed
         self.values: dict[str, str] = {}
+        self.weights = Weights(model, builder, self.values, structures)
         self.poisoned: set[str] = set()
         self.delays: dict[str, str] = {}
+        self.layers: Applications
+        self.bound: tuple[str, str] | None = None
+        self.enter("output")
         self._calls: list[str] = []
         self._applications = 0
 
     def declare(self, name: str, type_: Type) -> None:
         """Add the leaf of a declaration."""
         declaration = self.model.declarations[name]
-        attrs: dict[str, float] = {}
+        attrs: dict[str, float] = dict(self.weights.attributes(name))
         if declaration.kind == "option":
             attrs["default"] = _literal(declaration)
         self.values[name] = self.builder.leaf(declaration.kind, name, type_, **attrs)
 
     def define(self, equation: tree.Equation) -> None:
         """Lower one equation and give its value the equation's name."""
+        self.enter(equation.target, equation.label, equation.place)
         wanted = self._stated_shape(equation)
         value = self.lower(equation.value, wanted)
         have = self.builder.nodes[value].type.shape
@@ -72,9 +95,27 @@ class Lowering:
             value = self.builder.rename(value, equation.target)
         self.values[equation.target] = value
 
+    def enter(self, target: str, label: str = "", place: str = "") -> None:
+        """Say whose expression is lowered next, for the names of what cells bring along."""
+        self.target, self.label, self.place = target, label or target.rstrip("'"), place
+
     def lower(self, expression: tree.Expression, wanted: Shape | None = None) -> str:
         """The node of an expression; ``wanted`` is the shape its place asks for."""
         return self._lower(expression, wanted, {})
+
+    def within(
+        self, expression: tree.Expression, wanted: Shape | None, formals: dict[str, str]
+    ) -> str:
+        """The node of an expression inside another, where ``formals`` have a meaning."""
+        return self._lower(expression, wanted, formals)
+
+    def fresh(self, name: str) -> str:
+        """A name that nothing has yet: ``mask_g``, ``mask_g_2``."""
+        number, found = 1, name
+        while found in self.builder.nodes:
+            number += 1
+            found = f"{name}_{number}"
+        return found
 
     def delayed_values(self) -> list[tuple[str, str]]:
         """The hidden states that `prev` made, with the nodes that update them."""
@@ -110,8 +151,14 @@ class Lowering:
                 return self._prev(expression)
             case tree.Call() if expression.function in self.model.functions:
                 return self._small_function(expression, wanted, formals)
+            case tree.Call() if expression.function in special.FUNCTIONS:
+                return self._special(expression, wanted, formals)
             case tree.Call():
-                return self._operation(expression, wanted, formals)
+                return self.operation(expression, wanted, formals)
+            case tree.Flow():
+                return self.layers.flow(expression)
+            case tree.Pick():
+                return self.layers.pick(expression)
 
     def _name(self, name: tree.Name, wanted: Shape | None, formals: dict[str, str]) -> str:
         written = name.name
@@ -139,7 +186,9 @@ class Lowering:
         """Add the leaf of a parameter whose shape comes from its use."""
         if shape is None:
             self._undetermined(name)
-        self.values[name.name] = self.builder.leaf("param", name.name, Type(shape, NOWHERE))
+        attrs = self.weights.attributes(name.name)
+        leaf = self.builder.leaf("param", name.name, Type(shape, NOWHERE), **attrs)
+        self.values[name.name] = leaf
         return name.name
 
     def _undetermined(self, name: tree.Name) -> NoReturn:
@@ -181,28 +230,60 @@ class Lowering:
         finally:
             self._calls.pop()
 
-    def _operation(self, call: tree.Call, wanted: Shape | None, formals: dict[str, str]) -> str:
+    def _special(self, call: tree.Call, wanted: Shape | None, formals: dict[str, str]) -> str:
+        try:
+            return special.FUNCTIONS[call.function](self, call, wanted, formals)
+        except TypeMismatch as mismatch:
+            raise CellcError(Diagnostic("shape-clash", mismatch.message, call.span)) from None
+
+    def operation(self, call: tree.Call, wanted: Shape | None, formals: dict[str, str]) -> str:
+        """The node of an op, or of a cell where there is no op of that name."""
         op = find(call.function)
         if op is None or op.leaf or op.kind == "random" or op.name in UNWRITTEN:
+            applied = self.layers.call(call)
+            if applied is not None:
+                return applied
             fail(
                 "unknown-function",
-                f"there is no operation `{call.function}`",
+                f"there is no operation or cell `{call.function}`",
                 call.function_span,
-                hints=did_you_mean(call.function, [*function_names(), *self.model.functions]),
-            )
+                hints=did_you_mean(call.function, [*function_names(), *self.model.functions,
+                                                   *special.FUNCTIONS]),
+            )  # fmt: skip
+        if call.keywords:
+            message = f"`{call.function}` takes nothing by name"
+            fail("wrong-argument", message, call.span)
         if not op.accepts(len(call.args)):
             _check_count(call, len(op.parameters))
+        name = op.name
         if op.name == "matmul":
-            args = self._product_operands(call, wanted, formals)
+            name, args = self._product(call, wanted, formals)
         else:
             passes_down = op.kind == "elementwise" or op.name in ("softmax", "standardize")
             inner = wanted if passes_down else None
             args = [self._lower(argument, inner, formals) for argument in call.args]
-        self._check_reading(call, args)
+        check_reading(self.builder, call, args)
         try:
-            return self.builder.add(op.name, args, call.span)
+            return self.builder.add(name, args, call.span)
         except TypeMismatch as mismatch:
-            raise CellcError(self._clash(call, args, mismatch)) from None
+            raise CellcError(clash(self.builder, self.model, call, args, mismatch)) from None
+
+    def _product(
+        self, call: tree.Call, wanted: Shape | None, formals: dict[str, str]
+    ) -> tuple[str, list[str]]:
+        """The op of a product and its operands; the structure of the weight decides."""
+        left, right = call.args
+        structure = self.weights.structure_of(left)
+        if structure is None or structure.form == "dense":
+            args = self._product_operands(call, wanted, formals)
+            if structure is not None:
+                args[0] = self.weights.masked(structure, call.span)
+            return "matmul", args
+        vector = self._lower(right, None, formals)
+        shape = wanted if wanted is not None else self.agreed
+        if shape is None and self.weights.needs_result(structure) and isinstance(left, tree.Name):
+            self._undetermined(left)
+        return self.weights.product(call, structure, vector, shape)
 
     def _product_operands(
         self, call: tree.Call, wanted: Shape | None, formals: dict[str, str]
@@ -226,63 +307,6 @@ class Lowering:
             return self._parameter(left, shape)
         return self._lower(left, None, formals)
 
-    def _check_reading(self, call: tree.Call, args: list[str]) -> None:
-        """Ask for brackets where ``U·r*h`` may mean (U·r)*h as well as U·(r*h)."""
-        product = call.args[0]
-        if call.function not in ("multiply", "divide") or not isinstance(product, tree.Call):
-            return
-        if product.function != "matmul" or product.bracketed:
-            return
-        inner = self.builder.nodes[self.builder.nodes[args[0]].args[1]].type.shape
-        other = self.builder.nodes[args[1]].type.shape
-        if not other or inner != other:
-            return
-        sign = "*" if call.function == "multiply" else "/"
-        weight, vector = (_text(part) for part in product.args)
-        factor = _text(call.args[1])
-        fail(
-            "ambiguous-product",
-            f"`{_text(call)}` may be read in two ways, and both fit",
-            call.span,
-            hints=(
-                f"write `({weight}·{vector}){sign}{factor}` to multiply the product",
-                f"or `{weight}·({vector}{sign}{factor})` to multiply the vector",
-            ),
-        )
-
-    def _clash(self, call: tree.Call, args: list[str], mismatch: TypeMismatch) -> Diagnostic:
-        """The message for operands that do not fit, with where each came from."""
-        nodes = self.builder.nodes
-        related = []
-        for slot in mismatch.slots:
-            shape = shape_text(nodes[args[slot]].type.shape)
-            part = call.args[slot]
-            origin = self._origin(part)
-            where = f"`{_text(part)}` is {shape}"
-            related.append(Related(part.span, where))
-            if origin is not None:
-                related.append(Related(origin, f"`{_text(part)}` is defined here"))
-        hints: tuple[str, ...] = ()
-        if call.function == "multiply" and len(mismatch.slots) == 2:
-            hints = ("`*` is elementwise; the matrix product is `·`",)
-        elif call.function in ("add", "subtract"):
-            hints = ("a product with a weight brings a vector to another size: `W·x`",)
-        elif call.function == "matmul" and not nodes[args[1]].type.shape:
-            hints = ("a vector is declared with its size, such as `state h[H]` or `input x[I]`",)
-        return Diagnostic(
-            "shape-clash",
-            mismatch.message,
-            call.span,
-            related=tuple(related),
-            hints=hints,
-        )
-
-    def _origin(self, part: tree.Expression) -> Span | None:
-        if not isinstance(part, tree.Name):
-            return None
-        item = self.model.equations.get(part.name) or self.model.declarations.get(part.name)
-        return None if item is None else item.span
-
     def _prev(self, call: tree.Call) -> str:
         """A hidden state for the value of earlier steps; one for each step back.
 
@@ -298,7 +322,8 @@ class Lowering:
                 call.span,
                 hints=("`prev(v)` is v of the step before, `prev(v, 2)` of the one before that",),
             )
-        type_ = Type(self._shape_of_name(source), EVERYWHERE)
+        extent = frozenset({BATCH, self._axis_of_name(source)})
+        type_ = Type(self._shape_of_name(source), extent)
         before = source.name.rstrip("'")
         for step in range(1, int(steps) + 1 - source.name.endswith("'")):
             state = f"prev_{source.name.rstrip(chr(39))}_{step}"
@@ -307,6 +332,13 @@ class Lowering:
                 self.delays[state] = before
             before = state
         return before
+
+    def _axis_of_name(self, name: tree.Name) -> str:
+        """The axis whose steps come one after the other: that of the value or its state."""
+        if name.name in self.values:
+            return sequence_axis(self.builder.nodes[self.values[name.name]].type.extent) or TIME
+        state = self.model.declarations.get(name.name.removesuffix("'"))
+        return state.along[0] if state is not None and state.along else TIME
 
     def _shape_of_name(self, name: tree.Name) -> Shape:
         if name.name in self.values:
@@ -339,8 +371,3 @@ def _check_count(call: tree.Call, wanted: int) -> None:
             f"`{call.function}` takes {wanted} {values}, not {len(call.args)}",
             call.span,
         )
-
-
-def _text(expression: tree.Expression) -> str:
-    """An expression as written, on one line."""
-    return " ".join(expression.span.text.split())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NoReturn
 
 import networkx as nx
 
 from cellc.diagnostics import CellcError, Collector, Diagnostic, Span, fail
 from cellc.frontend.expressions import UNWRITTEN, Lowering
-from cellc.ir import NOWHERE, Dim, Result, Type, TypeMismatch
+from cellc.ir import BATCH, NOWHERE, Dim, Result, Type, TypeMismatch
 from cellc.ir.dimension import product
 from cellc.ir.types import Shape
 from cellc.ops import find
@@ -17,35 +18,45 @@ from cellc.syntax import tree
 _FILLS = {"ones": 1.0, "zeros": 0.0}
 
 
-def lower_initial_values(lowering: Lowering, found: Collector) -> list[Result]:
+def lower_initial_values(
+    lowering: Lowering, brought: Iterable[Result], found: Collector
+) -> list[Result]:
     """Results ``initial`` for every parameter and ``start`` for states that state one.
 
     A parameter without an initial value is drawn uniformly from ±1/√H, as torch's
-    recurrent layers are, where H is the number of units of the first state.
+    recurrent layers are, where H is the number of units of the first state. What applied
+    cells have ``brought`` along is initialised as they say.
     """
     results: list[Result] = []
-    bound: tuple[str, str] | None = None
-    model, nodes = lowering.model, lowering.builder.nodes
-    for name in [name for name, node in nodes.items() if node.op.name == "param"]:
-        declaration = model.declarations.get(name)
-        try:
-            if declaration is not None and declaration.initial is not None:
-                value = _Initial(lowering, name).lower(declaration.initial)
-            else:
-                bound = bound or _default_bound(lowering, model.span)
-                shape = nodes[name].type.shape
-                value = lowering.builder.add("uniform", bound, model.span, **_draw(name, shape))
-            results.append(Result("initial", name, value))
-        except CellcError as error:
-            found.extend(error)
-    for state in model.of_kind("state"):
+    for state in lowering.model.of_kind("state"):
         try:
             if state.initial is not None:
                 results.append(Result("start", state.name, _start(lowering, state)))
         except CellcError as error:
             found.extend(error)
+    known = {result.name for result in brought if result.role == "initial"}
+    nodes = lowering.builder.nodes
+    for name in [n for n, node in nodes.items() if node.op.name == "param" and n not in known]:
+        try:
+            results.append(Result("initial", name, _initial(lowering, name)))
+        except CellcError as error:
+            found.extend(error)
     _check_circles(lowering, results, found)
     return results
+
+
+def _initial(lowering: Lowering, name: str) -> str:
+    """The node of a parameter's initial value."""
+    declaration = lowering.model.declarations.get(name)
+    if name in lowering.weights.masks:
+        value = lowering.weights.pattern(name, lowering.weights.masks[name])
+    elif declaration is not None and declaration.initial is not None:
+        value = _Initial(lowering, name).lower(declaration.initial)
+    else:
+        shape, span = lowering.builder.nodes[name].type.shape, lowering.model.span
+        bound = _default_bound(lowering, span)
+        value = lowering.builder.add("uniform", bound, span, **_draw(name, shape))
+    return lowering.weights.initial(name, value)
 
 
 def _check_circles(lowering: Lowering, results: list[Result], found: Collector) -> None:
@@ -74,13 +85,14 @@ def _start(lowering: Lowering, state: tree.Declaration) -> str:
     assert state.initial is not None
     nodes = lowering.builder.nodes
     shape = nodes[state.name].type.shape
+    lowering.enter(state.name)
     value = lowering.lower(state.initial, shape)
-    if nodes[value].type.extent:
+    if nodes[value].type.extent - {BATCH}:
         fail(
             "bad-initial-value",
-            f"the initial value of `{state.name}` depends on the sequence",
+            f"the initial value of `{state.name}` depends on the steps of the sequence",
             state.initial.span,
-            hints=("it may use parameters, options and numbers",),
+            hints=("it may use parameters, options, numbers and inputs `per sequence`",),
         )
     if nodes[value].type.shape not in ((), shape):
         fail(
@@ -92,14 +104,20 @@ def _start(lowering: Lowering, state: tree.Declaration) -> str:
 
 
 def _default_bound(lowering: Lowering, span: Span) -> tuple[str, str]:
-    """The nodes of -1/√H and 1/√H."""
+    """The nodes of -1/√H and 1/√H, which all parameters without an initial value share."""
     builder = lowering.builder
-    states = [node for node in builder.nodes.values() if node.op.name == "state"]
-    units = product(states[0].type.shape) if states else Dim.of("H")
+    if lowering.bound is not None:
+        return lowering.bound
+    nodes = builder.nodes.values()
+    shapes = [node.type.shape for node in nodes if node.op.name == "state"]
+    shapes += [lowering.agreed] if lowering.agreed is not None else []
+    shapes += [node.type.shape for node in nodes if node.op.name == "input"]
+    units = product(shapes[0]) if shapes else Dim.of(1)
     size = builder.number("size", Type((), NOWHERE), span, dim=units)
     one = builder.number("const", Type((), NOWHERE), span, value=1.0)
     bound = builder.add("divide", [one, builder.add("sqrt", [size], span)], span)
-    return builder.add("negate", [bound], span), bound
+    lowering.bound = builder.add("negate", [bound], span), bound
+    return lowering.bound
 
 
 def _draw(name: str, shape: Shape) -> dict[str, str | Shape]:

@@ -8,42 +8,54 @@ from cellc.diagnostics import CellcError, Collector, Diagnostic, Related, Span, 
 from cellc.frontend.builder import Builder
 from cellc.frontend.expressions import Lowering
 from cellc.frontend.initial import lower_initial_values
+from cellc.frontend.layers import FindCell, Layers
 from cellc.frontend.model import Model
-from cellc.frontend.order import equation_order, needed_names
+from cellc.frontend.order import check_uses, equation_order, needed_names
 from cellc.frontend.shapes import dimension_argument, shape_of
-from cellc.ir import EVERYWHERE, NOWHERE, Cell, Dim, Result, Type
-from cellc.ir.types import Shape, shape_text
+from cellc.frontend.structure import read_structures
+from cellc.frontend.unroll import unroll
+from cellc.ir import BATCH, NOWHERE, TIME, Argument, Cell, Dim, Result, Type
+from cellc.ir.types import DType, Extent, Shape, shape_text
 from cellc.syntax import tree
 from cellc.syntax.characters import ascii_name
 
-KNOWN_MODIFIERS = ("shared",)
 
-
-def lower(model: Model) -> Cell:
+def lower(model: Model, find_cell: FindCell) -> Cell:
     """The cell of a model.
 
+    ``find_cell`` gives the cells that equations apply, by name and chosen sizes.
     Raises CellcError with every error of names, shapes and parameters.
     """
     found = Collector()
     _check_ends(model, found)
-    order = equation_order(model, found)
-    builder = Builder()
-    lowering = Lowering(model, builder, _agreed_shape(model, found))
-    for name, type_ in _declared_types(model, found):
-        lowering.declare(name, type_)
-    for target in order:
+    check_uses(model, found)
+    flat = unroll(model, found)
+    lowering = _lowering(model, flat, find_cell, found)
+    layers = Layers(lowering, find_cell)
+    lowering.layers = layers
+    for target in equation_order(flat, found):
         try:
-            lowering.define(model.equations[target])
+            lowering.define(flat.equations[target])
         except CellcError as error:
             lowering.poisoned.add(target)
             found.extend(error)
     found.raise_if_any()
-    results = _results(model, lowering)
-    results += lower_initial_values(lowering, found)
+    results = _results(flat, lowering, layers)
+    results += lower_initial_values(lowering, layers.results, found)
     found.raise_if_any()
-    _check_spellings(model, builder, found)
+    _check_spellings(model, lowering.builder, found)
     found.raise_if_any()
-    return _assemble(model, builder, results)
+    return _assemble(flat, lowering.builder, results, layers)
+
+
+def _lowering(model: Model, flat: Model, find_cell: FindCell, found: Collector) -> Lowering:
+    """The lowering of a flat model with its declarations in place."""
+    structures = read_structures(flat, found)
+    lowering = Lowering(flat, Builder(), _agreed_shape(model), structures)
+    for name, type_ in _declared_types(flat, found):
+        if not lowering.weights.is_shaped_by_use(name):
+            lowering.declare(name, type_)
+    return lowering
 
 
 def _check_ends(model: Model, found: Collector) -> None:
@@ -56,26 +68,6 @@ def _check_ends(model: Model, found: Collector) -> None:
                 hints=("say what a step emits, such as `output h'`",),
             )
         )
-    if not model.of_kind("input"):
-        found.add(
-            Diagnostic(
-                "missing-input",
-                f"the cell `{model.name}` has no input",
-                model.span,
-                hints=("declare one, such as `input x[I]`",),
-            )
-        )
-    for declaration in model.of_kind("param"):
-        for modifier in declaration.modifiers:
-            if modifier.name not in KNOWN_MODIFIERS:
-                found.add(
-                    Diagnostic(
-                        "unknown-modifier",
-                        f"a parameter cannot be `{modifier.name}`",
-                        modifier.span,
-                        hints=(f"known: {', '.join(KNOWN_MODIFIERS)}",),
-                    )
-                )
 
 
 def _declared_types(model: Model, found: Collector) -> Iterator[tuple[str, Type]]:
@@ -91,13 +83,22 @@ def _declared_types(model: Model, found: Collector) -> Iterator[tuple[str, Type]
             if declaration.kind == "param" and declaration.shape is None:
                 continue
             shape = shape_of(declaration.shape or (), model)
-            varies = declaration.kind in ("input", "state")
-            yield declaration.name, Type(shape, EVERYWHERE if varies else NOWHERE)
+            dtype: DType = "integer" if declaration.integer else "real"
+            yield declaration.name, Type(shape, _extent(declaration), dtype)
         except CellcError as error:
             found.extend(error)
 
 
-def _agreed_shape(model: Model, found: Collector) -> Shape | None:
+def _extent(declaration: tree.Declaration) -> Extent:
+    """An input and a state vary with batch and time, or the axis that they run along."""
+    if declaration.kind not in ("input", "state"):
+        return NOWHERE
+    if declaration.held:
+        return frozenset({BATCH})
+    return frozenset({BATCH, *(declaration.along or (TIME,))})
+
+
+def _agreed_shape(model: Model) -> Shape | None:
     """The shape that all states share, or None."""
     shapes = set()
     for state in model.of_kind("state"):
@@ -108,7 +109,7 @@ def _agreed_shape(model: Model, found: Collector) -> Shape | None:
     return shapes.pop() if len(shapes) == 1 else None
 
 
-def _results(model: Model, lowering: Lowering) -> list[Result]:
+def _results(model: Model, lowering: Lowering, layers: Layers) -> list[Result]:
     results = []
     for state in model.of_kind("state"):
         value = lowering.values[f"{state.name}'"]
@@ -123,19 +124,25 @@ def _results(model: Model, lowering: Lowering) -> list[Result]:
                 related=(Related(state.span, f"the state is {shape_text(want)}"),),
             )
         results.append(Result("next", state.name, value))
+    lowering.enter("output")
     outputs: list[Result] = []
     for number, expression in enumerate(model.outputs):
-        name = expression.name if isinstance(expression, tree.Name) else f"output{number + 1}"
+        value = lowering.lower(expression)
+        name = f"output{number + 1}"
+        if isinstance(expression, tree.Name):
+            name = expression.name
+        elif isinstance(expression, tree.Flow) and not value.isdigit():
+            name = value
         if any(r.name == name for r in outputs):
             fail("duplicate-name", f"`{name}` is an output twice", expression.span)
-        value = lowering.lower(expression)
         if lowering.builder.nodes[value].type.dtype == "boolean":
             message = "a comparison is no number; `where(…, 1, 0)` makes it one"
             fail("shape-clash", message, expression.span, hints=("outputs are numbers",))
         outputs.append(Result("output", name, value))
-    # after the outputs, which may hold a `prev` of their own
+    # after the outputs, which may hold layers and a `prev` of their own
+    results += [r for r in layers.results if r.role == "next"]
     results += [Result("next", s, value) for s, value in lowering.delayed_values()]
-    return results + outputs
+    return results + outputs + [r for r in layers.results if r.role != "next"]
 
 
 def _check_spellings(model: Model, builder: Builder, found: Collector) -> None:
@@ -160,16 +167,16 @@ def _span_of(model: Model, name: str) -> Span | None:
     return None if item is None else item.span
 
 
-def _assemble(model: Model, builder: Builder, results: list[Result]) -> Cell:
+def _assemble(model: Model, builder: Builder, results: list[Result], layers: Layers) -> Cell:
     comments = {item.target: item.comment for item in model.equations.values() if item.comment}
     comments |= {d.name: d.comment for d in model.declarations.values() if d.comment}
     names: list[str] = []
     for node in builder.nodes.values():
         dims = [*node.type.shape, *(v for _, v in node.attrs if isinstance(v, Dim))]
         names += [name for dim in dims for name in sorted(dim.names)]
-    used = {name: dimension_argument(name, model) for name in dict.fromkeys(names)}
+    used = {name: _argument(name, model, layers) for name in dict.fromkeys(names)}
     for name, dimension in model.dims.items():
-        if name in model.own and name not in used:
+        if name in model.own and name not in used and name not in layers.counts:
             fail("unused-definition", f"no shape uses the dimension `{name}`", dimension.span)
     return Cell(
         model.name,
@@ -179,4 +186,14 @@ def _assemble(model: Model, builder: Builder, results: list[Result]) -> Cell:
         model.description,
         model.citations,
         {name: text for name, text in comments.items() if name in builder.nodes},
+        model.kind,
+        model.family,
+        model.lineage,
     )
+
+
+def _argument(name: str, model: Model, layers: Layers) -> Argument:
+    """The constructor argument of a dimension, which a layer may have brought along."""
+    if name in model.dims or name not in layers.arguments:
+        return dimension_argument(name, model)
+    return layers.arguments[name]

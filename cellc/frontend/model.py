@@ -27,7 +27,8 @@ class Model:
     """All statements of a cell after deriving it from its base.
 
     ``own`` holds what the cell's own text declares or defines, which must be used;
-    what it inherits may fall away.
+    what it inherits may fall away. ``lineage`` are the cells it is derived from, the
+    nearest last.
     """
 
     name: str
@@ -41,6 +42,11 @@ class Model:
     implied: dict[str, Implied] = field(default_factory=dict)
     outputs: tuple[tree.Expression, ...] = ()
     own: frozenset[str] = frozenset()
+    axes: dict[str, tree.Axis] = field(default_factory=dict)
+    shares: dict[str, tree.Share] = field(default_factory=dict)
+    kind: Literal["cell", "network"] = "cell"
+    family: str = ""
+    lineage: tuple[str, ...] = ()
 
     def of_kind(self, kind: str) -> list[tree.Declaration]:
         """The declarations of one kind, in order."""
@@ -52,8 +58,13 @@ class Model:
             return self.declarations[name].kind
         if name in self.functions:
             return "function"
+        if name in self.axes or name in self.shares:
+            return "axis" if name in self.axes else "shared layer"
         return "equation" if name in self.equations else None
 
 
 #: The constructor arguments of dimensions that need no ``dim`` statement.
 USUAL_DIMENSIONS = {"I": "input_size", "H": "hidden_size"}
+
+#: The number of positions of an axis that states none.
+USUAL_LENGTH = 2

@@ -12,6 +12,7 @@ from dataclasses import replace
 from cellc.diagnostics import Collector, Diagnostic, Related, Span
 from cellc.frontend.model import USUAL_DIMENSIONS, Implied, Model
 from cellc.frontend.suggest import did_you_mean
+from cellc.ir import TIME
 from cellc.syntax import tree
 
 
@@ -24,7 +25,7 @@ def resolve_names(model: Model, own: Model, found: Collector) -> Model:
     implied = {
         name: parameter
         for name, parameter in model.implied.items()
-        if parameter.owner not in own.equations and name not in own.own
+        if parameter.owner not in own.equations | own.declarations and name not in own.own
     }
     scope = _scope(model)
     equations = dict(model.equations)
@@ -32,7 +33,13 @@ def resolve_names(model: Model, own: Model, found: Collector) -> Model:
         resolver = _Resolver(target, model, scope, implied, found)
         equation = equations[target]
         equations[target] = replace(equation, value=resolver.resolve(equation.value))
-    resolved = replace(model, equations=equations, implied=implied)
+    declarations = dict(model.declarations)
+    for state in own.of_kind("state"):
+        if state.initial is not None:
+            resolver = _Resolver(state.name, model, scope, implied, found)
+            value = resolver.resolve(state.initial)
+            declarations[state.name] = replace(declarations[state.name], initial=value)
+    resolved = replace(model, equations=equations, declarations=declarations, implied=implied)
     outputs = _Resolver("output", resolved, scope, implied, found)
     resolved = replace(resolved, outputs=tuple(outputs.resolve(value) for value in model.outputs))
     _check_sharing(resolved, found)
@@ -46,7 +53,9 @@ def subscript(target: str) -> str:
 
 def _scope(model: Model) -> frozenset[str]:
     """Every name that has a meaning in equations, implied parameters aside."""
-    return frozenset([*model.declarations, *model.equations, *model.dims, *USUAL_DIMENSIONS])
+    return frozenset([
+        *model.declarations, *model.equations, *model.dims, *USUAL_DIMENSIONS, *model.axes, TIME,
+    ])  # fmt: skip
 
 
 class _Resolver:
@@ -75,9 +84,18 @@ class _Resolver:
             case tree.Call():
                 inner = "summand" if expression.function in ("add", "subtract") else "value"
                 args_ = tuple(self.resolve(argument, inner) for argument in expression.args)
-                return replace(expression, args=args_)
+                words = tuple(
+                    (name, value if name == "per" else self.resolve(value))
+                    for name, value in expression.keywords
+                )
+                return replace(expression, args=args_, keywords=words)
+            case tree.Pick():
+                first = _Resolver(
+                    expression.targets[0], self.model, self.scope, self.implied, self.found
+                )
+                return replace(expression, value=first.resolve(expression.value))
             case _:
-                return expression
+                return tree.changed(expression, self.resolve)
 
     def _meaning(self, name: tree.Name, role: str) -> str:
         written = name.name
@@ -138,7 +156,13 @@ def _implied_kind(name: str, role: str) -> str | None:
 def _check_sharing(model: Model, found: Collector) -> None:
     """Report parameters used twice in an equation, or by two without being shared."""
     users: dict[str, list[tuple[str, Span]]] = {}
+    for state in model.of_kind("state"):
+        for name in _names(state.initial) if state.initial is not None else ():
+            if name.name in model.implied:
+                users.setdefault(name.name, []).append((state.name, name.span))
     for target, equation in model.equations.items():
+        if isinstance(equation.value, tree.Pick) and equation.value.index:
+            continue
         for name in _names(equation.value):
             if name.name in model.implied or _unshared(model, name.name):
                 users.setdefault(name.name, []).append((target, name.span))

@@ -9,16 +9,19 @@ from cellc.frontend.model import Model
 from cellc.syntax import tree
 
 
+def check_uses(model: Model, found: Collector) -> None:
+    """Report states without an update, and own definitions that nothing uses."""
+    _check_states(model, found)
+    _check_used(model, needed_names(model), found)
+
+
 def equation_order(model: Model, found: Collector) -> list[str]:
     """The targets that outputs and states need, operands before users.
 
-    Reports cycles, states without an update, and definitions of the cell's own text
-    that nothing uses.
+    Reports cycles.
     """
     graph = _dependencies(model)
     needed = needed_names(model)
-    _check_states(model, found)
-    _check_used(model, graph, needed, found)
     targets = graph.subgraph(needed & model.equations.keys())
     rank = {target: place for place, target in enumerate(model.equations)}
     try:
@@ -39,12 +42,27 @@ def reads(expression: tree.Expression, model: Model) -> list[str]:
         part = pending.pop()
         if isinstance(part, tree.Name):
             names.append(part.name)
-        elif isinstance(part, tree.Call):
+        if isinstance(part, tree.Call):
             if part.function in model.functions:
                 names.append(part.function)
-            earlier = part.function == "prev" and part.args
-            if not (earlier and has_stated_shape(part.args[0], model)):
-                pending.extend(reversed(part.args))
+            if part.function == "prev" and part.args and has_stated_shape(part.args[0], model):
+                continue
+        if isinstance(part, tree.Flow):
+            names += layer_names(part.layer)
+        pending.extend(reversed(tree.operands(part)))
+    return names
+
+
+def layer_names(layer: tree.Expression) -> list[str]:
+    """Every name in a layer: of cells, layers, sizes and options."""
+    names: list[str] = []
+    for part in tree.walk(layer):
+        if isinstance(part, tree.Name):
+            names.append(part.name)
+        elif isinstance(part, tree.Call):
+            names.append(part.function)
+        elif isinstance(part, tree.Flow):
+            names += layer_names(part.layer)
     return names
 
 
@@ -94,17 +112,29 @@ def needed_names(model: Model) -> set[str]:
             pending.extend(graph.predecessors(name))
         if name in model.equations:
             pending.extend(_all_names(model.equations[name].value))
+        if name in model.shares:
+            pending.extend(_all_names(model.shares[name].layer))
         if name.rstrip("'") in model.declarations:
             pending.append(name.rstrip("'"))
-            initial = model.declarations[name.rstrip("'")].initial
-            pending.extend(_all_names(initial) if initial is not None else [])
+            declaration = model.declarations[name.rstrip("'")]
+            initial = [declaration.initial] if declaration.initial is not None else []
+            words = [part for modifier in declaration.modifiers for part in modifier.args]
+            pending.extend(inner for value in initial + words for inner in _all_names(value))
     return needed
 
 
 def _all_names(expression: tree.Expression) -> list[str]:
-    parts = list(tree.walk(expression))
-    names = [part.name for part in parts if isinstance(part, tree.Name)]
-    return names + [part.function for part in parts if isinstance(part, tree.Call)]
+    return [
+        name
+        for part in tree.walk(expression)
+        for name in (layer_names(part.layer) if isinstance(part, tree.Flow) else _own_names(part))
+    ]
+
+
+def _own_names(part: tree.Expression) -> list[str]:
+    if isinstance(part, tree.Name):
+        return [part.name]
+    return [part.function] if isinstance(part, tree.Call) else []
 
 
 def _check_states(model: Model, found: Collector) -> None:
@@ -132,11 +162,12 @@ def _check_states(model: Model, found: Collector) -> None:
             )
 
 
-def _check_used(model: Model, graph: nx.DiGraph[str], needed: set[str], found: Collector) -> None:
-    items: dict[str, tree.Declaration | tree.Function | tree.Equation] = {
+def _check_used(model: Model, needed: set[str], found: Collector) -> None:
+    items: dict[str, tree.Declaration | tree.Function | tree.Equation | tree.Share] = {
         **model.declarations,
         **model.functions,
         **model.equations,
+        **model.shares,
     }
     for name, item in items.items():
         if name in model.own and name not in needed and not name.endswith("'"):

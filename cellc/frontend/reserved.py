@@ -36,11 +36,16 @@ CONSTRUCTOR_NAMES = frozenset(
     ]
 )
 
+#: What calls of emitted classes take beside the inputs.
+CALL_NAMES = frozenset(
+    ["state", "lengths", "steps", "batch", "training", "draws", "rng", "generator", "trace"]
+)
+
 _PYTHON = frozenset([*keyword.kwlist, *dir(builtins)])
 
 
 def check_reserved(model: Model, found: Collector) -> None:
-    """Report names of functions, dimensions and options that are taken."""
+    """Report names of functions, dimensions, options and inputs that are taken."""
     for function in model.functions.values():
         if find(function.name) is not None or function.name == "prev":
             message = f"`{function.name}` is an operation of the language"
@@ -51,6 +56,11 @@ def check_reserved(model: Model, found: Collector) -> None:
             found.add(Diagnostic("duplicate-name", message, function.span))
     _check_dimensions(model, found)
     _check_arguments(model, found)
+    for declaration in model.of_kind("input"):
+        if ascii_name(declaration.name) in CALL_NAMES:
+            message = f"an input cannot be called `{declaration.name}`"
+            hint = "calls of emitted classes take an argument of this name already"
+            found.add(Diagnostic("reserved-name", message, declaration.span, hints=(hint,)))
 
 
 def _repeated(names: tuple[str, ...]) -> list[str]:

@@ -68,7 +68,8 @@ def dimension_of(expression: tree.Expression, model: Model) -> Dim:
 def dimension_argument(name: str, model: Model) -> Argument:
     """The constructor argument that sets a dimension."""
     if name in model.dims:
-        return Argument(ascii_name(model.dims[name].argument), model.dims[name].default)
+        dimension = model.dims[name]
+        return Argument(ascii_name(dimension.argument), dimension.default, dimension.fixed)
     return Argument(USUAL_DIMENSIONS[name])
 
 

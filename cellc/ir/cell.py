@@ -7,19 +7,26 @@ which value the state ``h`` has in the step that follows.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
+from typing import Literal
 
 import networkx as nx
 
 from cellc.ir.key import CanonicalForm, canonical_form
 from cellc.ir.node import Argument, Node, Result, Role
 
+Kind = Literal["cell", "network"]
+
 
 @dataclass(frozen=True, repr=False)
 class Cell:
-    """An immutable cell. ``nodes`` come in an order in which operands precede users."""
+    """An immutable cell. ``nodes`` come in an order in which operands precede users.
+
+    ``family`` is the heading it is listed under, ``lineage`` the cells that it is derived
+    from, the nearest last.
+    """
 
     name: str
     nodes: Mapping[str, Node]
@@ -28,6 +35,9 @@ class Cell:
     description: str = ""
     citations: tuple[str, ...] = ()
     comments: Mapping[str, str] = field(default_factory=dict)
+    kind: Kind = "cell"
+    family: str = ""
+    lineage: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("nodes", "dims", "comments"):
@@ -45,6 +55,9 @@ class Cell:
             self.description,
             self.citations,
             dict(self.comments),
+            self.kind,
+            self.family,
+            self.lineage,
         )
 
     @cached_property
@@ -104,7 +117,7 @@ class Cell:
         """The cell with other nodes, and other results where given."""
         kept = self.results if results is None else tuple(results)
         comments = {name: text for name, text in self.comments.items() if name in nodes}
-        return Cell(self.name, nodes, kept, self.dims, self.description, self.citations, comments)
+        return replace(self, nodes=nodes, results=kept, comments=comments)
 
     def key(self) -> str:
         """Equal for two cells that are the same cell under other names.

@@ -86,6 +86,21 @@ class Dim:
             raise ValueError(f"`{self}` is no whole number for {dict(sizes)}")
         return int(total)
 
+    def substitute(self, dims: Mapping[str, Dim]) -> Dim:
+        """The dimension with names replaced by dimensions.
+
+        Raises ValueError where that divides by a sum.
+        """
+        total = Dim.of(0)
+        for monomial, coefficient in self.terms:
+            term = _normal({(): coefficient})
+            for name, power in monomial:
+                value = dims.get(name, Dim.of(name))
+                for _ in range(abs(power)):
+                    term = term * value if power > 0 else term / value
+            total = total + term
+        return total
+
     def divisions(self) -> list[tuple[str, str]]:
         """The divisions that must be exact: a dividend and a divisor for each term with one."""
         texts = [_term(monomial, coefficient).split("/") for monomial, coefficient in self.terms]

@@ -17,7 +17,7 @@ from cellc.ir.node import Attribute, Node, Result
 from cellc.ir.types import shape_text
 
 _ROUNDS = 3
-_THEMSELVES = ("input", "state", "param", "option")
+_THEMSELVES = ("input", "state", "param", "option", "draw")
 _COUNTED = ("next", "output", "start")
 
 
@@ -114,7 +114,8 @@ def _labels(nodes: Mapping[str, Node], operands: Operands, states: list[str]) ->
     labels = {}
     for name in operands:
         node = nodes[name]
-        attrs = ",".join(f"{key}={_shown(value)}" for key, value in node.attrs)
+        known = [] if node.op.name == "draw" else node.attrs  # a draw's label is a name
+        attrs = ",".join(f"{key}={_shown(value)}" for key, value in known)
         number = f"#{numbers[name]}" if name in numbers else ""
         labels[name] = f"{node.op.name}{number}{{{attrs}}}:{node.type}"
     return labels

@@ -65,7 +65,12 @@ class Result:
 
 @dataclass(frozen=True)
 class Argument:
-    """A constructor argument that sets a dimension: H is ``hidden_size``."""
+    """A constructor argument that sets a dimension: H is ``hidden_size``.
+
+    A ``fixed`` dimension is chosen before the cell is compiled and cannot be passed:
+    the length of an axis.
+    """
 
     name: str
     default: int | None = None
+    fixed: bool = False

@@ -7,13 +7,13 @@ regions before it; inside a loop, the states it carries close the circle.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from cellc.ir.cell import Cell
 from cellc.ir.types import NOWHERE, Extent
 
-Recurrence = Literal["dense", "diagonal", "diagonal affine"]
+Recurrence = Literal["dense", "block", "diagonal", "diagonal affine"]
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,14 @@ Region = Once | AtOnce | Loop | AtConstruction
 
 @dataclass(frozen=True)
 class Schedule:
-    """A cell and the regions that its values are computed in, in order."""
+    """A cell and the regions that its values are computed in, in order.
+
+    ``written`` is the schedule of the cell as it was written, where a trace is wanted.
+    """
 
     cell: Cell
     regions: tuple[Region, ...]
+    written: Schedule | None = field(default=None, compare=False, repr=False)
 
     @property
     def loops(self) -> tuple[Loop, ...]:

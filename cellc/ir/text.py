@@ -64,10 +64,14 @@ def parse_schedule(text: str, operations: Mapping[str, Operation]) -> Schedule:
 
 def _head(cell: Cell) -> list[str]:
     lines = [f"description {_quoted(cell.description)}"] if cell.description else []
+    lines += [f"kind {cell.kind}"] if cell.kind != "cell" else []
+    lines += [f"family {_quoted(cell.family)}"] if cell.family else []
+    lines += [f"from {base}" for base in cell.lineage]
     lines += [f"cite {_quoted(citation)}" for citation in cell.citations]
     for name, argument in cell.dims.items():
         default = "" if argument.default is None else f" = {argument.default}"
-        lines.append(f"dim {name} {argument.name}{default}")
+        fixed = " fixed" if argument.fixed else ""
+        lines.append(f"dim {name} {argument.name}{default}{fixed}")
     return lines
 
 
@@ -206,12 +210,24 @@ class _Reader(Transformer[Token, Any]):
     def description(self, children: list[Any]) -> dict[str, Any]:
         return {"description": children[0]}
 
+    def kind(self, children: list[Any]) -> dict[str, Any]:
+        return {"kind": children[0]}
+
+    def family(self, children: list[Any]) -> dict[str, Any]:
+        return {"family": children[0]}
+
+    def lineage(self, children: list[Any]) -> dict[str, Any]:
+        return {"lineage": children[0]}
+
     def cite(self, children: list[Any]) -> dict[str, Any]:
         return {"cite": children[0]}
 
     def dim(self, children: list[Any]) -> dict[str, Any]:
         default = children[2] if len(children) > 2 else None
         return {"dim": (children[0], Argument(children[1], default))}
+
+    def fixed_dim(self, children: list[Any]) -> dict[str, Any]:
+        return {"dim": (children[0], Argument(children[1], children[2], fixed=True))}
 
     def note(self, children: list[Any]) -> dict[str, Any]:
         return {"note": (children[0], children[1])}
@@ -254,7 +270,8 @@ def _with_values(region: Region, values: list[str]) -> Region:
 
 
 def _assemble(name: str, items: Iterable[Any]) -> Cell:
-    facts: dict[str, list[Any]] = {"description": [], "cite": [], "dim": [], "note": []}
+    kinds = ("description", "kind", "family", "lineage", "cite", "dim", "note")
+    facts: dict[str, list[Any]] = {kind: [] for kind in kinds}
     nodes: dict[str, Node] = {}
     results: list[Result] = []
     for item in items:
@@ -273,4 +290,7 @@ def _assemble(name: str, items: Iterable[Any]) -> Cell:
         "".join(facts["description"]),
         tuple(facts["cite"]),
         dict(facts["note"]),
+        "network" if facts["kind"] else "cell",
+        "".join(facts["family"]),
+        tuple(facts["lineage"]),
     )

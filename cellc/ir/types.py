@@ -62,6 +62,11 @@ def union(types: Iterable[Type]) -> Extent:
     return frozenset(axis for type_ in types for axis in type_.extent)
 
 
+def sequence_axis(extent: Extent) -> str | None:
+    """The axis along which a value is a sequence: what it varies along besides the batch."""
+    return next(iter(extent - {BATCH}), None)
+
+
 def positions(inner: Shape, outer: Shape) -> tuple[int, ...] | None:
     """Where the dimensions of ``inner`` stand in ``outer``, in order and without doubt.
 

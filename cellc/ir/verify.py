@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from cellc.diagnostics import CellcError, Diagnostic
 from cellc.ir.cell import Cell
 from cellc.ir.node import Node
-from cellc.ir.types import TypeMismatch
+from cellc.ir.types import BATCH, TypeMismatch
 
 
 def verify(cell: Cell) -> None:
@@ -30,6 +32,8 @@ def _node_faults(cell: Cell) -> list[str]:
             faults.append(f"%{name} uses %{missing[0]}, which does not precede it")
         elif not node.op.accepts(len(node.args)):
             faults.append(f"%{name}: {node.op.name} does not take {len(node.args)} operands")
+        elif len(node.type.extent - {BATCH}) > 1:
+            faults.append(f"%{name} is a sequence along two axes: {node.type}")
         elif not node.op.leaf:
             faults += _type_faults(cell, name, node)
     return faults
@@ -49,6 +53,8 @@ def _result_faults(cell: Cell) -> list[str]:
     faults = [f"{r.role} {r.name} names no node" for r in cell.results if r.value not in cell.nodes]
     if faults:
         return faults
+    seen = Counter((r.role, r.name) for r in cell.results)
+    faults += [f"{role} {name} is given twice" for (role, name), n in seen.items() if n > 1]
     nexts = [r.name for r in cell.results if r.role == "next"]
     if sorted(nexts) != sorted(cell.leaves("state")):
         faults.append("states and next values do not match one to one")
@@ -57,6 +63,9 @@ def _result_faults(cell: Cell) -> list[str]:
             have, want = cell.nodes[result.value].type, cell.nodes[result.name].type
             if have.shape != want.shape and not (result.role == "start" and not have.shape):
                 faults.append(f"{result.role} {result.name} has the shape of {have}, not {want}")
+            within = want.extent if result.role == "next" else {BATCH}
+            if not have.extent <= within:
+                faults.append(f"{result.role} {result.name} varies too much: {have}")
     if not cell.values("output"):
         faults.append("the cell has no output")
     return faults

@@ -5,7 +5,16 @@ from __future__ import annotations
 import copyreg
 from types import MappingProxyType
 
-from cellc.ops import contraction, elementwise, random, reduction, structural
+from cellc.ops import (
+    blocks,
+    chance,
+    contraction,
+    elementwise,
+    random,
+    reduction,
+    sequence,
+    structural,
+)
 from cellc.ops.op import Op
 
 _TABLE: dict[str, Op] = {}
@@ -52,7 +61,9 @@ def function_names() -> list[str]:
 
 copyreg.pickle(Op, lambda op: (named, (op.name,)))
 
-for _module in (elementwise, contraction, structural, reduction, random):
+_MODULES = (elementwise, chance, contraction, blocks, structural, reduction, sequence, random)
+
+for _module in _MODULES:
     for _op in _module.OPS:
         register(_op)
 

@@ -13,11 +13,13 @@ from cellc.syntax import parse_expression, tree
 
 
 def evaluate(op: Op, *values: Any) -> Any:
-    """The op applied to numbers or arrays of equal shape.
+    """The op applied to numbers or arrays of equal shape, as while training.
 
     Raises ValueError for an op whose spelling depends on more than its operands.
     """
     spelling = op.spellings.get("numpy", op.spelling)
+    if op.by_mode:  # one that broadcasts in arrays is plain in numbers
+        spelling = op.spellings.get("number", spelling)
     if not spelling and op.expansion:
         return evaluate_expression(
             parse_expression(op.expansion), dict(zip(op.parameters, values, strict=True))
@@ -44,7 +46,7 @@ def evaluate_expression(expression: tree.Expression, known: dict[str, Any]) -> A
 
 @cache
 def _namespace(op: Op) -> dict[str, Any]:
-    space: dict[str, Any] = {"np": np, "xp": np}
+    space: dict[str, Any] = {"np": np, "xp": np, "training": True}
     if "numpy" in op.helpers:
         exec(op.helpers["numpy"], space)  # noqa: S102 - helpers are ours
     return space

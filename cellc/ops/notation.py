@@ -27,6 +27,11 @@ def equations_of(cell: Cell) -> dict[str, str]:
     return {name: _write(cell, name, 0, top=True) for name in named}
 
 
+def expression_of(cell: Cell, name: str) -> str:
+    """A value in the language: its name, or the expression that it is where it has none."""
+    return _write(cell, name, 0, top=name.isdigit())
+
+
 def initial_value_of(cell: Cell, param: str) -> str:
     """What a parameter is initialised with, in the language."""
     return _write(cell, cell.values("initial")[param], 0, top=True)
@@ -67,6 +72,10 @@ def _write(cell: Cell, name: str, outer: int, top: bool = False) -> str:
     if op.name == "slice":
         start, stop = node.attr("start"), node.attr("stop")
         return f"{_write(cell, node.args[0], CALL)}[{start}:{stop}]"
+    if op.name == "at":
+        return f"{_write(cell, node.args[0], CALL)}[{node.attr('index')}]"
+    if op.name == "window":
+        return f"window({_write(cell, node.args[0], 0)}, {node.attr('width')})"
     names = op.operand_names(len(node.args))
     if not op.notation:
         return f"{_function(op.name)}({', '.join(_write(cell, a, 0) for a in node.args)})"

@@ -6,13 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from cellc.ir import Attribute, Node, Type, TypeMismatch
+from cellc.ir import Attribute, Dim, Node, Type, TypeMismatch
 from cellc.ir.types import Shape, positions, shape_text, union
 
 Attrs = Mapping[str, Attribute]
 TypeRule = Callable[[Sequence[Type], Attrs], Type]
 Spelling = str | Callable[[Node, Sequence[Type]], str]
-Kind = Literal["leaf", "elementwise", "contraction", "structural", "reduction", "random"]
+Kind = Literal[
+    "leaf", "elementwise", "contraction", "structural", "reduction", "sequence", "random"
+]
 
 #: How tightly an op's notation binds; a function call binds tightest.
 COMPARISON, SUM, PRODUCT, SIGN, CONTRACTION, POWER, CALL = range(1, 8)
@@ -25,7 +27,7 @@ class Op:
     Attributes:
         name: what the language and the IR call it; ``aliases`` are other spellings.
         summary: one sentence for ``docs/ops.md``.
-        kind: leaf, elementwise, contraction, structural, reduction or random.
+        kind: leaf, elementwise, contraction, structural, reduction, sequence or random.
         parameters: names of the operands. All texts below use these names.
         variadic: whether the last parameter may be repeated.
         rule: the type of the result from the types of the operands.
@@ -44,6 +46,9 @@ class Op:
         glyph: what a diagram shows.
         linear: sets of slots in which the op is jointly linear.
         flops: floating-point operations per element of the result.
+        work: the multiplications of a contraction from the types of operands and result,
+            where they are not as many as its weight has numbers.
+        by_mode: whether the value is another while training than otherwise.
     """
 
     name: str
@@ -67,6 +72,8 @@ class Op:
     associative: bool = False
     linear: tuple[frozenset[int], ...] = ()
     flops: int = 1
+    work: Callable[[Sequence[Type], Type], Dim] | None = None
+    by_mode: bool = False
 
     @property
     def leaf(self) -> bool:

@@ -35,6 +35,34 @@ def orthogonal(rng, shape):
     return q if q.shape == shape else q.T
 """
 
+
+def _scaled(args: Sequence[Type], attrs: Attrs) -> Type:
+    """A square matrix, square blocks, or a vector that stands for a diagonal matrix."""
+    drawn = _drawn(args, attrs)
+    shape = drawn.shape
+    if len(shape) not in (1, 2, 3) or (len(shape) > 1 and shape[-1] != shape[-2]):
+        raise TypeMismatch(
+            f"only a square matrix has a spectral radius, not {shape_text(shape)}", (0,)
+        )
+    return drawn
+
+
+_NUMPY_RADIUS = '''
+def spectral_radius(a, radius, shape):
+    """The matrix scaled so that its largest eigenvalue is as far from zero as the radius."""
+    a = np.broadcast_to(a, shape)
+    largest = np.abs(a if a.ndim == 1 else np.linalg.eigvals(a)).max()
+    return a * (radius / largest) if largest > 0 else a
+'''
+
+_TORCH_RADIUS = '''
+def spectral_radius(a, radius, shape):
+    """The matrix scaled so that its largest eigenvalue is as far from zero as the radius."""
+    a = a.expand(shape)
+    largest = (a if a.dim() == 1 else torch.linalg.eigvals(a)).abs().max()
+    return a * (radius / largest) if largest > 0 else a
+'''
+
 OPS = (
     Op("uniform", "Drawn uniformly between low and high.", "random", ("low", "high"),
        rule=_drawn, spellings={
@@ -50,4 +78,13 @@ OPS = (
            "torch": "nn.init.orthogonal_(torch.empty(shape, dtype=real), generator=draw(label))"}),
     Op("identity", "Ones on the main diagonal, zeros elsewhere.", "random", rule=_matrix,
        spellings={"numpy": "np.eye(*shape)", "torch": "torch.eye(*shape, dtype=real)"}),
+    Op("bernoulli", "Each entry is 1 with probability p, else 0.", "random", ("p",), rule=_drawn,
+       range=(0, 1), spellings={
+           "numpy": "(draw(label).random(shape) < p).astype(dtype)",
+           "torch": "(torch.rand(shape, generator=draw(label), dtype=real) < p).to(real)"}),
+    Op("spectral_radius", "A square matrix scaled so that its largest eigenvalue has this "
+       "absolute value; a matrix without one above zero stays as it is.", "random",
+       ("a", "radius"), rule=_scaled,
+       helpers={"numpy": _NUMPY_RADIUS, "torch": _TORCH_RADIUS},
+       spelling="spectral_radius(a, radius, shape)"),
 )  # fmt: skip

@@ -37,6 +37,48 @@ def _spread(args: Sequence[Type], attrs: Attrs) -> Type:
     return Type((*args[0].shape, *args[1].shape), union(args))
 
 
+def _picked(args: Sequence[Type], attrs: Attrs) -> Type:
+    index, shape = attrs["index"], args[0].shape
+    if not shape or not isinstance(index, int):
+        raise TypeMismatch(f"{shape_text(shape)} has no places to pick from", (0,))
+    if shape[0].constant is not None and not 0 <= index < shape[0].constant:
+        raise TypeMismatch(f"{shape_text(shape)} has no place {index}", (0,))
+    return Type(shape[1:], args[0].extent, args[0].dtype)
+
+
+def _stacked(args: Sequence[Type], attrs: Attrs) -> Type:
+    numbers_only(args)
+    dim, first = attrs["dim"], args[0].shape
+    for slot, operand in enumerate(args):
+        if operand.shape != first:
+            message = f"{shape_text(first)} and {shape_text(operand.shape)} cannot be stacked"
+            raise TypeMismatch(message, (0, slot))
+    if not isinstance(dim, Dim) or dim.constant not in (None, len(args)):
+        raise TypeMismatch(f"{len(args)} values do not make a dimension {dim}", (0,))
+    return Type((dim, *first), union(args))
+
+
+def _looked_up(args: Sequence[Type], attrs: Attrs) -> Type:
+    table, index = args
+    if table.dtype == "boolean" or not table.shape or table.extent:
+        raise TypeMismatch("rows are taken from a weight [V, …]", (0,))
+    if index.shape or index.dtype != "integer":
+        raise TypeMismatch("a row is named by one whole number, as an integer input is", (1,))
+    return Type(table.shape[1:], index.extent)
+
+
+def _spell_stack(module: str, keyword: str) -> object:
+    def spelling(node: Node, types: Sequence[Type]) -> str:
+        names = ", ".join(node.op.operand_names(len(types)))  # type: ignore[attr-defined]
+        return f"{module}(({names},), {keyword}={-len(types[0].shape) - 1})"
+
+    return spelling
+
+
+def _spell_at(node: Node, types: Sequence[Type]) -> str:
+    return "a[" + ", ".join(["...", "index", *[":"] * (len(types[0].shape) - 1)]) + "]"
+
+
 def _spell_concat(module: str, keyword: str) -> object:
     def spelling(node: Node, types: Sequence[Type]) -> str:
         names = ", ".join(node.op.operand_names(len(types)))  # type: ignore[attr-defined]
@@ -59,6 +101,10 @@ def _spell_outer(node: Node, types: Sequence[Type]) -> str:
     return f"a[{a}] * b[{b}]"
 
 
+def _torch_take(node: Node, types: Sequence[Type]) -> str:
+    return "F.embedding(x, w)" if len(types[0].shape) == 2 else "w[x]"
+
+
 OPS = (
     Op("concat", "Values joined along their first dimension.", "structural", ("a",),
        variadic=True, rule=_joined, spelling=_spell_concat("np.concatenate", "axis"),  # type: ignore[arg-type]
@@ -69,7 +115,22 @@ OPS = (
     Op("zeros_like", "Zeros in the shape of a value.", "structural", ("a",),
        rule=lambda args, attrs: Type(args[0].shape, NOWHERE), spelling="xp.zeros_like(a)",
        derivative=(None,), latex=r"0 \cdot $a", glyph="0", flops=0),
+    Op("zeros", "Zeros of a stated shape.", "structural", (),
+       rule=lambda args, attrs: Type(attrs["shape"], NOWHERE),  # type: ignore[arg-type]
+       spellings={"numpy": "np.zeros(shape, self.dtype)", "torch": "like.new_zeros(shape)"},
+       latex="0", glyph="0", flops=0),
     Op("outer", "The outer product: every element of a with every one of b.", "structural",
        ("a", "b"), rule=_spread, spelling=_spell_outer,
        linear=(frozenset({0}), frozenset({1})), latex=r"$a \otimes $b", glyph="⊗"),
+    Op("stack", "Values of one shape, one behind the other along a new first dimension.",
+       "structural", ("a",), variadic=True, rule=_stacked,
+       spelling=_spell_stack("np.stack", "axis"),  # type: ignore[arg-type]
+       spellings={"torch": _spell_stack("torch.stack", "dim")},  # type: ignore[dict-item]
+       glyph="[ ]", flops=0),
+    Op("at", "One of the values along the first dimension.", "structural", ("a",), rule=_picked,
+       spelling=_spell_at, linear=(frozenset({0}),), latex="$a", glyph="⌐", flops=0),
+    Op("take", "The row of a weight that an integer names, as an embedding is looked up.",
+       "structural", ("w", "x"), rule=_looked_up, spelling="w[x]",
+       spellings={"torch": _torch_take}, linear=(frozenset({0}),), latex="$w[$x]",
+       glyph="row", flops=0),
 )  # fmt: skip

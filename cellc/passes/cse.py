@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from cellc.ir import Cell
 from cellc.passes.edit import Edit
 
-_THEMSELVES = ("input", "state", "param", "option", "uniform", "normal", "orthogonal")
+_THEMSELVES = (
+    "input", "state", "param", "option", "draw", "uniform", "normal", "orthogonal",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Cse:
     """Merges nodes that apply one op to the same operands, in any order if it commutes.
 
-    Leaves are themselves: two weights of one shape never merge.
+    Leaves are themselves: two weights of one shape never merge, nor do two masks.
 
     Before::
 

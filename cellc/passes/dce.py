@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 from cellc.ir import Cell
 
-_KEPT = ("input", "state", "param", "option")
+_KEPT = ("input", "state", "param", "option", "draw")
 
 
 @dataclass(frozen=True)
 class Dce:
     """Drops nodes that no result needs. Inputs, states and parameters stay.
+
+    Draws stay as well, so that the numbers drawn are the same at every level.
 
     Before::
 

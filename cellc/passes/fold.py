@@ -31,7 +31,8 @@ class Fold:
             operands = [edit.nodes[edit.now(argument)] for argument in node.args]
             numbers = [float(o.attr("value")) for o in operands  # type: ignore[arg-type]
                        if o.op.name == "const"]  # fmt: skip
-            real = node.op.name in TABLE and node.type.dtype == "real"
+            op = TABLE.get(node.op.name)
+            real = op is not None and not op.by_mode and node.type.dtype == "real"
             if not node.args or len(numbers) < len(node.args) or not real or node.type.shape:
                 edit.keep(name)
                 continue

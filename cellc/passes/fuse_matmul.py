@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from cellc.diagnostics import Span
 from cellc.ir import NOWHERE, Cell, Dim
+from cellc.ir.types import Shape
 from cellc.passes.edit import Edit, in_order, spans_of
 
 _THROUGH = ("add", "subtract")
@@ -17,7 +18,7 @@ class FuseMatmul:
 
     Biases are stacked along, zeros standing in where a product has none. Products whose
     sums meet the same function are stacked next to each other, so that FuseElementwise
-    can apply it once.
+    can apply it once. Block-diagonal weights stack along their blocks.
 
     Before::
 
@@ -33,21 +34,33 @@ class FuseMatmul:
     """
 
     def run(self, cell: Cell) -> Cell:
-        groups: dict[str, list[str]] = {}
+        groups: dict[tuple[str, Shape], list[str]] = {}
         for name, node in cell.nodes.items():
-            if node.op.name == "matmul" and self._stackable(cell, name):
-                groups.setdefault(node.args[1], []).append(name)
+            kind = self._kind(cell, name)
+            if kind is not None:
+                groups.setdefault((node.args[1], kind), []).append(name)
         edit = Edit(cell)
         for name in cell.nodes:
             edit.keep(name)
-        for vector, products in groups.items():
+        for (vector, _), products in groups.items():
             if len(products) > 1:
                 self._stack(cell, edit, vector, self._neighbours(cell, products))
         return cell.replace(in_order(edit.nodes))
 
-    def _stackable(self, cell: Cell, name: str) -> bool:
-        weight, vector = (cell.nodes[argument].type for argument in cell.nodes[name].args)
-        return weight.extent == NOWHERE and vector.extent != NOWHERE and len(weight.shape) == 2
+    def _kind(self, cell: Cell, name: str) -> Shape | None:
+        """Equal for products that stack; None for what does not.
+
+        Block-diagonal weights stack where their blocks are alike.
+        """
+        node = cell.nodes[name]
+        if node.op.name not in ("matmul", "block_matmul"):
+            return None
+        weight, vector = (cell.nodes[argument].type for argument in node.args)
+        if weight.extent != NOWHERE or vector.extent == NOWHERE or node.attrs:
+            return None
+        if node.op.name == "block_matmul":
+            return weight.shape
+        return () if len(weight.shape) == 2 else None
 
     def _neighbours(self, cell: Cell, products: list[str]) -> list[str]:
         """The products, those that meet the same function side by side."""
@@ -70,7 +83,9 @@ class FuseMatmul:
     def _stack(self, cell: Cell, edit: Edit, vector: str, products: list[str]) -> None:
         spans = spans_of(cell.nodes, products)
         weight = edit.add("concat", [cell.nodes[p].args[0] for p in products], spans)
-        whole = edit.add("matmul", [weight, vector], spans)
+        op = cell.nodes[products[0]].op.name
+        attrs = {"copies": len(products)} if op == "block_matmul" else {}
+        whole = edit.add(op, [weight, vector], spans, **attrs)
         biases = [_bias_of(cell, product) for product in products]
         if any(biases) and len({cell.nodes[product].type for product in products}) == 1:
             whole = edit.add("add", [whole, self._stacked_bias(edit, biases, spans)], spans)

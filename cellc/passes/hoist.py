@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
-from cellc.ir import NOWHERE, Cell, Dim, Node
+from cellc.ir import BATCH, NOWHERE, Cell, Dim, Node
 from cellc.passes.edit import Edit, in_order
 from cellc.passes.loops import loops_of
 
@@ -64,7 +64,8 @@ class RegroupSums:
     """Adds the terms of a sum that are known before the loop first, outside it.
 
     Products of the loop come first and what is known is added to them, which arrays do
-    in one go; other terms of the loop follow.
+    in one go; other terms of the loop follow. Of what is known, the terms that are the
+    same at every step of a sequence are added first.
 
     Before, with ``%h`` a state of the loop::
 
@@ -102,11 +103,12 @@ class RegroupSums:
         shape = cell.nodes[name].type.shape
         if len(terms) < 3 or any(cell.nodes[term].type.shape != shape for term in terms):
             return None
-        known = [term for term in terms if loops.get(term) != loops[name]]
+        known: list[Sum] = [term for term in terms if loops.get(term) != loops[name]]
         looped = [term for term in terms if loops.get(term) == loops[name]]
         products = [term for term in looped if cell.nodes[term].op.name == "matmul"]
         rest = [term for term in looped if term not in products]
         first: list[Sum] = list(products or rest)
+        known = _by_sequence(cell, known)
         parts = first + ([_added(known)] if known else []) + (rest if products else [])
         return _added(parts)
 
@@ -119,6 +121,16 @@ class RegroupSums:
             return edit.add("add", [build(part[0]), build(part[1])], spans)
 
         edit.nodes[name] = edit.nodes.pop(build(wanted))
+
+
+def _by_sequence(cell: Cell, terms: Sequence[str]) -> list[Sum]:
+    """The terms, those that are the same at every step of a sequence added first."""
+    held = [term for term in terms if cell.nodes[term].type.extent == {BATCH}]
+    constant = [term for term in terms if cell.nodes[term].type.extent == NOWHERE]
+    if not held:
+        return list(terms)
+    rest = [term for term in terms if term not in (*held, *constant)]
+    return [_added([*held, *constant]), *rest]
 
 
 #: A sum as a tree: a term, or two sums that are added.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from cellc.ir import Cell, TypeMismatch
+from cellc.ir import BATCH, Cell, TypeMismatch
 from cellc.ops import find
 from cellc.passes.dce import Dce
 from cellc.passes.edit import Edit, spans_of
@@ -31,6 +31,7 @@ def rewrite(cell: Cell, rules: Sequence[str], combining: bool = False) -> tuple[
 
     With ``combining`` a rule applies only where all operations that it joins are in one
     loop, or all in none, and every name in it stands for a value of the result's shape.
+    What is computed once per sequence is not joined with what is computed at every step.
     """
     log: list[Firing] = []
     while True:
@@ -87,6 +88,8 @@ class _Sweep:
         joined = [node for part, node in bindings.items() if isinstance(part, tree.Call)]
         if any(self.loops.get(node) != self.loops.get(name) for node in joined):
             return False
+        if any(self._held(node, name) for node in joined):
+            return False
         shape = self.edit.nodes[name].type.shape
         named = [node for part, node in bindings.items() if isinstance(part, tree.Name)]
         weights = {
@@ -104,6 +107,11 @@ class _Sweep:
             for node in named
             if node not in weights | vectors
         )
+
+    def _held(self, part: str, whole: str) -> bool:
+        """Whether a value is one per sequence, and what it would be joined with is not."""
+        extents = [self.edit.nodes[name].type.extent for name in (part, whole)]
+        return extents[0] == {BATCH} != extents[1]
 
     def _replace(self, rule: tree.Rule, name: str, bindings: Bindings) -> bool:
         edit, old = self.edit, self.edit.nodes[name]
@@ -134,7 +142,8 @@ class _Sweep:
                 return bindings[expression]
             case tree.Number():
                 return self.edit.constant(expression.value)
-            case tree.Call():
+            case _:
+                assert isinstance(expression, tree.Call)
                 args = [self._build(argument, bindings, spans) for argument in expression.args]
                 op = find(expression.function)
                 assert op is not None
@@ -150,7 +159,8 @@ class _Sweep:
             case tree.Name():
                 fits = bound.get(pattern, name) == name
                 return [{**bound, pattern: name}] if fits else []
-            case tree.Call():
+            case _:
+                assert isinstance(pattern, tree.Call)
                 op = find(pattern.function)
                 if node.op is not op or len(node.args) != len(pattern.args):
                     return []

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 import networkx as nx
 
+from cellc.diagnostics import CellcError, Diagnostic
 from cellc.ir import (
     BATCH,
     NOWHERE,
-    TIME,
     AtConstruction,
     AtOnce,
     Cell,
@@ -18,7 +20,9 @@ from cellc.ir import (
     Region,
     Schedule,
 )
-from cellc.passes.loops import with_recurrence
+from cellc.ir.types import Extent, sequence_axis
+from cellc.ops import TABLE
+from cellc.passes.loops import computed_starts, with_recurrence
 from cellc.passes.recurrence import recurrence_of, sequential_depth
 
 
@@ -32,6 +36,7 @@ class Scheduler:
     """
 
     def run(self, cell: Cell) -> Schedule:
+        """The schedule. Raises CellcError ``sequence-in-loop``."""
         graph = with_recurrence(cell)
         components = list(nx.strongly_connected_components(graph))
         level = _levels(graph, components)
@@ -47,11 +52,8 @@ class Scheduler:
         order = nx.lexicographical_topological_sort(graph.subgraph(set(rank) - looped), rank.get)
         order = list(order)
         for stage in range(max(level.values(), default=0) + 1):
-            plain = [
-                n for n in order if level[n] == stage and n in needed and n not in done | looped
-            ]
-            if plain:
-                regions.append(AtOnce(tuple(plain), frozenset({BATCH, TIME})))
+            plain = [n for n in order if level[n] == stage and n in needed and n not in done]
+            regions.extend(_by_extent(cell, graph, plain))
             done.update(plain)
             for component in cyclic:
                 if level[next(iter(component))] == stage:
@@ -60,14 +62,15 @@ class Scheduler:
         rest = tuple(name for name in cell.nodes if name not in placed)
         if rest:
             regions.append(AtConstruction(rest))
-        names = [name for region in regions for name in region.values]
+        names = dict.fromkeys(cell.inputs)  # whose order is that of the call's arguments
+        names.update(dict.fromkeys(name for region in regions for name in region.values))
         return Schedule(cell.replace({n: cell.nodes[n] for n in names}), tuple(regions))
 
 
 def _needed(cell: Cell) -> set[str]:
-    """Every value that a call computes, and all inputs and states."""
+    """Every value that a call computes, and all inputs, states and draws."""
     needed = {r.value for r in cell.results if r.role not in ("initial", "start")}
-    needed |= {*cell.inputs, *cell.states}
+    needed |= {*cell.inputs, *cell.states, *cell.leaves("draw"), *computed_starts(cell).values()}
     for name in reversed(list(cell.nodes)):
         if name in needed:
             needed.update(cell.nodes[name].args)
@@ -93,14 +96,55 @@ def _levels(graph: nx.DiGraph[str], components: list[set[str]]) -> dict[str, int
     }
 
 
+def _by_extent(cell: Cell, graph: nx.DiGraph[str], names: Sequence[str]) -> Iterator[AtOnce]:
+    """Regions of one extent each for values in order; those of a sequence come first."""
+    waiting = list(names)
+    while waiting:
+        ready = _ready(cell, graph, waiting, frozenset({BATCH}))
+        extent = frozenset({BATCH}) if ready else cell.nodes[waiting[0]].type.extent
+        ready = ready or _ready(cell, graph, waiting, extent)
+        yield AtOnce(tuple(ready), extent)
+        waiting = [name for name in waiting if name not in ready]
+
+
+def _ready(
+    cell: Cell, graph: nx.DiGraph[str], names: Sequence[str], extent: Extent
+) -> dict[str, None]:
+    """The values of an extent that need none of the others, in order."""
+    pending = set(names)
+    ready: dict[str, None] = {}
+    for name in names:
+        if cell.nodes[name].type.extent == extent and pending.isdisjoint(graph.predecessors(name)):
+            pending.remove(name)
+            ready[name] = None
+    return ready
+
+
 def _loop(cell: Cell, component: set[str]) -> Loop:
     values = tuple(name for name in cell.nodes if name in component)
+    for name in values:
+        if TABLE[cell.nodes[name].op.name].kind == "sequence":
+            _refuse(cell, name)
     carries = tuple(name for name in values if cell.nodes[name].op.name == "state")
-    return Loop(
-        values,
-        TIME,
-        carries,
-        recurrence_of(cell, values, carries),
-        sequential_depth(cell, values),
-        frozenset({BATCH, TIME}),
+    extent = cell.nodes[carries[0]].type.extent
+    axis = sequence_axis(extent)
+    assert axis is not None, "a state travels along an axis"
+    recurrence = recurrence_of(cell, values, carries)
+    return Loop(values, axis, carries, recurrence, sequential_depth(cell, values), extent)
+
+
+def _refuse(cell: Cell, name: str) -> NoReturn:
+    """Raise the error for an op over a whole sequence within a loop."""
+    node = cell.nodes[name]
+    operand = node.args[0]
+    written = f"{node.op.name}({'…' if operand.isdigit() else operand})"
+    value = written if name.isdigit() else name
+    span = min(node.spans, key=lambda span: span.start, default=None)
+    raise CellcError(
+        Diagnostic(
+            "sequence-in-loop",
+            f"`{value}` needs the whole sequence, whose steps need `{value}`",
+            span,
+            hints=("what runs over a whole sequence can follow a loop but not be part of it",),
+        )
     )

@@ -61,14 +61,7 @@ class TreeBuilder(Transformer_NonRecursive[Token, Any]):
     ) -> tree.Call:
         depth = 1 + max((argument.depth for argument in args), default=0)
         if depth > DEEPEST_EXPRESSION:
-            raise CellcError(
-                Diagnostic(
-                    "nested-too-deeply",
-                    f"an expression of more than {DEEPEST_EXPRESSION} nested operations",
-                    span,
-                    hints=("give a part of it a name with an equation of its own",),
-                )
-            )
+            raise CellcError(_too_deep(span))
         return tree.Call(function, tuple(args), span, at or span, depth=depth)
 
     # expressions
@@ -84,7 +77,24 @@ class TreeBuilder(Transformer_NonRecursive[Token, Any]):
 
     def call(self, children: list[Any], span: Span) -> tree.Call:
         function = self._name(children[0])
-        return self._operation(function.name, children[1:], span, function.span)
+        args, keywords = _sorted_arguments(children[1:])
+        call = self._operation(function.name, args, span, function.span)
+        return replace(call, keywords=keywords)
+
+    def keyword(self, children: list[Any], span: Span) -> tuple[str, tree.Expression]:
+        return self._name(children[0]).name, children[1]
+
+    def layer(self, children: list[Any], span: Span) -> tree.Name | tree.Call:
+        if len(children) == 1 or children[1] is None:
+            return self._name(children[0])
+        return self.call(children, span)
+
+    def step(self, children: list[Any], span: Span) -> tree.Flow:
+        value, layer, *origin = children
+        depth = 1 + max(value.depth, layer.depth)
+        if depth > DEEPEST_EXPRESSION:
+            raise CellcError(_too_deep(span))
+        return tree.Flow(value, layer, self._name(origin[0]) if origin else None, span, depth)
 
     def bracketed(self, children: list[Any], span: Span) -> tree.Expression:
         inner: tree.Expression = children[0]
@@ -126,8 +136,9 @@ class TreeBuilder(Transformer_NonRecursive[Token, Any]):
     # statements
 
     def header(self, children: list[Any], span: Span) -> tree.Header:
-        base, renames = children[1] or (None, ())
-        return tree.Header(self._name(children[0]).name, base, renames, span)
+        kind, name, derivation = children
+        base, renames = derivation or (None, ())
+        return tree.Header(self._name(name).name, base, renames, span, str(kind))  # type: ignore[arg-type]
 
     def derivation(self, children: list[Any], span: Span) -> Any:
         renames = tuple(child for child in children[1:] if child is not None)
@@ -149,6 +160,9 @@ class TreeBuilder(Transformer_NonRecursive[Token, Any]):
     def cite(self, children: list[Any], span: Span) -> tree.Text:
         return self._text("cite", children[0], span)
 
+    def family(self, children: list[Any], span: Span) -> tree.Text:
+        return self._text("family", children[0], span)
+
     def _declarations(self, kind: str, children: list[Any], span: Span) -> list[tree.Declaration]:
         *declared, initial = children
         return [replace(d, kind=kind, initial=initial) for d in declared]
@@ -160,10 +174,52 @@ class TreeBuilder(Transformer_NonRecursive[Token, Any]):
         return self._declarations("state", children, span)
 
     def params(self, children: list[Any], span: Span) -> list[tree.Declaration]:
-        return self._declarations("param", children, span)
+        *weights, initial = children
+        last = weights[-1].modifiers
+        weights = [w if w.modifiers else replace(w, modifiers=last) for w in weights]
+        return self._declarations("param", [*weights, initial], span)
 
     def declared(self, children: list[Any], span: Span) -> tree.Declaration:
-        return self.weight(children, span)
+        name, shape, *traits = children
+        said: dict[str, Any] = {}
+        for trait, value in traits:
+            if trait in said:
+                message = f"`{name}` says twice what it varies along"
+                raise CellcError(Diagnostic("syntax", message, span))
+            said[trait] = value
+        return tree.Declaration("", self._name(name).name, shape, (), None, span, **said)
+
+    def along(self, children: list[Any], span: Span) -> tuple[str, Any]:
+        return "along", (self._name(children[0]).name,)
+
+    def held(self, children: list[Any], span: Span) -> tuple[str, Any]:
+        return "held", True
+
+    def integer(self, children: list[Any], span: Span) -> tuple[str, Any]:
+        return "integer", True
+
+    def axis(self, children: list[Any], span: Span) -> tree.Axis:
+        name, shape, default, tied = children
+        if shape is not None and len(shape) != 1:
+            message = "an axis has one length"
+            raise CellcError(Diagnostic("not-a-dimension", message, span))
+        count = None if default is None else self._count(default)
+        length = None if shape is None else shape[0]
+        if length is None and (count is not None or tied is not None):
+            hint = f"write `axis {name}[L]` for an axis with positions"
+            message = f"the axis `{name}` has no length"
+            raise CellcError(Diagnostic("not-a-dimension", message, span, hints=(hint,)))
+        return tree.Axis(self._name(name).name, length, count, tied is not None, span)
+
+    def share(self, children: list[Any], span: Span) -> tree.Share:
+        return tree.Share(self._name(children[0]).name, children[1], span)
+
+    def _count(self, token: Token) -> int:
+        value = float(token)
+        if value % 1 or not 1 <= value <= LARGEST_DIMENSION:
+            message = f"a dimension is a whole number from 1 to {LARGEST_DIMENSION:,}"
+            raise CellcError(Diagnostic("not-a-dimension", message, self._span(token)))
+        return int(value)
 
     def weight(self, children: list[Any], span: Span) -> tree.Declaration:
         name, shape, *modifiers = children
@@ -179,13 +235,8 @@ class TreeBuilder(Transformer_NonRecursive[Token, Any]):
 
     def dimension(self, children: list[Any], span: Span) -> tree.Dimension:
         name, argument = self._name(children[0]).name, self._name(children[1]).name
-        if children[2] is None:
-            return tree.Dimension(name, argument, None, span)
-        default = float(children[2])
-        if default % 1 or not 1 <= default <= LARGEST_DIMENSION:
-            message = f"a dimension is a whole number from 1 to {LARGEST_DIMENSION:,}"
-            raise CellcError(Diagnostic("not-a-dimension", message, self._span(children[2])))
-        return tree.Dimension(name, argument, int(default), span)
+        default = None if children[2] is None else self._count(children[2])
+        return tree.Dimension(name, argument, default, span)
 
     def output(self, children: list[Any], span: Span) -> tree.Output:
         return tree.Output(tuple(children), span)
@@ -201,9 +252,35 @@ class TreeBuilder(Transformer_NonRecursive[Token, Any]):
     def shape(self, children: list[Any], span: Span) -> tuple[tree.Expression, ...]:
         return tuple(child for child in children if child is not None)
 
-    def equation(self, children: list[Any], span: Span) -> tree.Equation:
-        (target, shape), value = children
-        return tree.Equation(target.name, shape, value, span)
+    def equation(self, children: list[Any], span: Span) -> list[tree.Equation]:
+        *targets, value = children
+        names = tuple(target.name for target, _ in targets)
+        return [
+            tree.Equation(
+                target.name,
+                shape,
+                value if len(targets) == 1 else tree.Pick(value, index, names, span, value.depth),
+                span,
+            )
+            for index, (target, shape) in enumerate(targets)
+        ]
+
+
+def _sorted_arguments(
+    children: list[Any],
+) -> tuple[tuple[tree.Expression, ...], tuple[tuple[str, tree.Expression], ...]]:
+    """Arguments by position and those by name."""
+    named = tuple(child for child in children if isinstance(child, tuple))
+    return tuple(c for c in children if c is not None and not isinstance(c, tuple)), named
+
+
+def _too_deep(span: Span) -> Diagnostic:
+    return Diagnostic(
+        "nested-too-deeply",
+        f"an expression of more than {DEEPEST_EXPRESSION} nested operations",
+        span,
+        hints=("give a part of it a name with an equation of its own",),
+    )
 
 
 def _check_name(span: Span, name: str) -> None:

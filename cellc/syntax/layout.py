@@ -17,7 +17,10 @@ DEEPEST_NESTING = 100
 
 _CLOSING = {"(": ")", "[": "]"}
 
-KEYWORDS = ("cell", "cite", "input", "state", "param", "option", "dim", "output")
+KEYWORDS = (
+    "cell", "network", "cite", "family", "input", "state", "param", "option", "dim", "axis",
+    "share", "output",
+)  # fmt: skip
 
 _TOKEN = re.compile(
     r"""
@@ -29,7 +32,7 @@ _TOKEN = re.compile(
   | (?P<name>[^\W\d_](?:[\w\u0300-\u036F])*)
   | (?P<open>[(\[])
   | (?P<close>[)\]])
-  | (?P<operator>\*\*|[<>=!]=|=>|[-+*/@^<>=,≤≥≠])
+  | (?P<operator>\*\*|->|[<>=!]=|=>|[-+*/@^<>=,≤≥≠])
   | (?P<other>.)
     """,
     re.VERBOSE | re.DOTALL,

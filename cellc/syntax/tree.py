@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from cellc.diagnostics import Source, Span
 
@@ -28,10 +29,11 @@ class Name:
 
 @dataclass(frozen=True)
 class Call:
-    """An operation or small function applied to values; operators are calls too.
+    """An operation, small function or cell applied to values; operators are calls too.
 
-    ``bracketed`` records that the author set it in brackets, which settles how a
-    matrix product next to an elementwise one is meant.
+    ``keywords`` are the arguments that are given by name. ``bracketed`` records that the
+    author set it in brackets, which settles how a matrix product next to an elementwise
+    one is meant.
     """
 
     function: str
@@ -40,9 +42,36 @@ class Call:
     function_span: Span = field(compare=False)
     bracketed: bool = field(default=False, compare=False)
     depth: int = field(default=1, compare=False)
+    keywords: tuple[tuple[str, Expression], ...] = ()
 
 
-Expression = Number | Name | Call
+@dataclass(frozen=True)
+class Flow:
+    """``value -> layer``: a value sent through a layer, perhaps ``from`` another's state.
+
+    A layer is a name or a call whose arguments are no values but sizes, options and
+    layers: ``linear(K)``, ``stack(lstm, layers=2)``.
+    """
+
+    value: Expression
+    layer: Name | Call
+    origin: Name | None
+    span: Span = field(compare=False)
+    depth: int = field(default=1, compare=False)
+
+
+@dataclass(frozen=True)
+class Pick:
+    """One of the several values of a call: ``h', c' = lstm(x, h, c)``."""
+
+    value: Expression
+    index: int
+    targets: tuple[str, ...]
+    span: Span = field(compare=False)
+    depth: int = field(default=1, compare=False)
+
+
+Expression = Number | Name | Call | Flow | Pick
 
 
 @dataclass(frozen=True)
@@ -56,7 +85,11 @@ class Modifier:
 
 @dataclass(frozen=True)
 class Declaration:
-    """An input, state, param or option. ``shape`` is None where none is written."""
+    """An input, state, param or option. ``shape`` is None where none is written.
+
+    ``along`` are the axes that it varies or travels along, ``held`` whether an input is
+    one value for the whole sequence, ``integer`` whether it is an index.
+    """
 
     kind: str
     name: str
@@ -65,16 +98,47 @@ class Declaration:
     initial: Expression | None
     span: Span = field(compare=False)
     comment: str = field(default="", compare=False)
+    along: tuple[str, ...] = ()
+    held: bool = False
+    integer: bool = False
+
+
+@dataclass(frozen=True)
+class Axis:
+    """``axis depth[L] = 2``: a row of positions; without a length a sequence like time.
+
+    ``length`` is the name or number in brackets. The positions of a tied axis share
+    their parameters.
+    """
+
+    name: str
+    length: Expression | None
+    default: int | None
+    tied: bool
+    span: Span = field(compare=False)
+
+
+@dataclass(frozen=True)
+class Share:
+    """``share T = lstm``: one set of parameters for every use of the layer ``T``."""
+
+    name: str
+    layer: Expression
+    span: Span = field(compare=False)
 
 
 @dataclass(frozen=True)
 class Dimension:
-    """``dim K heads = 4``: the dimension K is the constructor argument ``heads``."""
+    """``dim K heads = 4``: the dimension K is the constructor argument ``heads``.
+
+    A ``fixed`` one is the length of an axis, which is chosen before compiling.
+    """
 
     name: str
     argument: str
     default: int | None
     span: Span = field(compare=False)
+    fixed: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,13 +153,19 @@ class Function:
 
 @dataclass(frozen=True)
 class Equation:
-    """``target = value``. The target carries its prime; ``shape`` may be stated."""
+    """``target = value``. The target carries its prime; ``shape`` may be stated.
+
+    ``label`` is what parameters of cells applied in the equation are called after, where
+    it is not the target, and ``place`` the position that the label ends with.
+    """
 
     target: str
     shape: tuple[Expression, ...] | None
     value: Expression
     span: Span = field(compare=False)
     comment: str = field(default="", compare=False)
+    label: str = ""
+    place: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,15 +195,16 @@ class Rename:
 
 @dataclass(frozen=True)
 class Header:
-    """``cell NAME``, perhaps ``from BASE with …``."""
+    """``cell NAME`` or ``network NAME``, perhaps ``from BASE with …``."""
 
     name: str
     base: Name | None
     renames: tuple[Rename, ...]
     span: Span = field(compare=False)
+    kind: Literal["cell", "network"] = "cell"
 
 
-Statement = Header | Text | Declaration | Dimension | Function | Equation | Output
+Statement = Header | Text | Declaration | Dimension | Axis | Share | Function | Equation | Output
 
 
 @dataclass(frozen=True)
@@ -171,5 +242,33 @@ def walk(expression: Expression) -> Iterator[Expression]:
     while pending:
         part = pending.pop()
         yield part
-        if isinstance(part, Call):
-            pending.extend(reversed(part.args))
+        pending.extend(reversed(operands(part)))
+
+
+def operands(expression: Expression) -> tuple[Expression, ...]:
+    """The values that an expression is made from; arguments of layers are none."""
+    match expression:
+        case Call():
+            return (*expression.args, *(value for _, value in expression.keywords))
+        case Flow():
+            return (expression.value, *([expression.origin] if expression.origin else []))
+        case Pick():
+            return (expression.value,)
+        case _:
+            return ()
+
+
+def changed(expression: Expression, change: Callable[[Expression], Expression]) -> Expression:
+    """The expression with each of its operands changed."""
+    match expression:
+        case Call():
+            keywords = tuple((name, change(value)) for name, value in expression.keywords)
+            return replace(expression, args=tuple(map(change, expression.args)), keywords=keywords)
+        case Flow():
+            origin = expression.origin and change(expression.origin)
+            assert origin is None or isinstance(origin, Name)
+            return replace(expression, value=change(expression.value), origin=origin)
+        case Pick():
+            return replace(expression, value=change(expression.value))
+        case _:
+            return expression

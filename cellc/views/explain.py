@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cellc.ir import AtOnce, Loop, Once, Region, Schedule
+from cellc.ir.types import sequence_axis
 from cellc.ops import TABLE
 from cellc.views.summary import cost_of
 
 _REASONS = {
     "dense": "every unit depends on every other through a product",
+    "block": "units depend on those of their own block, through a product",
     "diagonal": "each unit depends on itself alone, but not linearly",
     "diagonal affine": "each unit depends on itself alone and linearly, as a scan could run",
 }
@@ -62,7 +64,8 @@ def _sentence(schedule: Schedule, region: Region) -> str:
     if isinstance(region, Once):
         return f"Once per call, from weights alone: {counts}."
     if isinstance(region, AtOnce):
-        return f"For all steps at once: {counts}."
+        axis = sequence_axis(region.extent)
+        return f"{'Once per sequence' if axis is None else 'For all steps at once'}: {counts}."
     if isinstance(region, Loop):
         states = ", ".join(region.carries)
         return (
@@ -79,6 +82,7 @@ def _counted(schedule: Schedule, names: Sequence[str]) -> str:
         "elementwise": ("elementwise operation", "elementwise operations"),
         "reduction": ("reduction", "reductions"),
         "structural": ("join or slice", "joins and slices"),
+        "sequence": ("operation over whole sequences", "operations over whole sequences"),
     }
     kinds = [TABLE[schedule.cell.nodes[name].op.name].kind for name in names]
     parts = []

@@ -16,6 +16,7 @@ from cellc.ir import Attribute, Cell, Node
 from cellc.ops import TABLE
 from cellc.ops.op import CALL, COMPARISON, CONTRACTION, POWER, PRODUCT, SIGN, SUM, Op
 from cellc.syntax.characters import ACCENTS
+from cellc.views.names import DELAY, Naming, Symbol, step_values
 
 #: How tightly the signs of templates bind, and what they ask of their left and right.
 _SIGNS: dict[str, tuple[int, int, int]] = {
@@ -23,6 +24,7 @@ _SIGNS: dict[str, tuple[int, int, int]] = {
     "-": (SUM, SUM, PRODUCT),
     r"\odot": (PRODUCT, PRODUCT, PRODUCT),
     r"\otimes": (PRODUCT, PRODUCT, PRODUCT),
+    r"\ast": (PRODUCT, PRODUCT, PRODUCT),
     r"\cdot": (PRODUCT, PRODUCT, PRODUCT),
     r"\times": (PRODUCT, PRODUCT, PRODUCT),
     # Readers disagree on how mod binds, so it is bracketed on all sides.
@@ -42,9 +44,13 @@ _TOKEN = re.compile(
 )
 _PRODUCT = re.compile(r"(\$\w+|\([^()]*\)) \\odot (\$\w+)")
 
+#: Alternatives that are the last alternative of others, which may as well go on in them.
+_NESTED_CASES = re.compile(
+    r"\\begin\{cases\} ((?:(?!\\begin\{cases\}).)*?) \\end\{cases\} & \\text\{otherwise\}(?= \\end)"
+)
+
 #: Capitals that LaTeX knows by name; the others look like Latin ones.
 _GREEK_CAPITALS = frozenset("ΓΔΘΛΞΠΣΥΦΨΩ")
-_DELAY = re.compile(r"prev_.+_\d+")
 _FRESH = "uvwpq"
 
 
@@ -57,46 +63,21 @@ def latex(cell: Cell) -> str:
     return _Writer(cell).block()
 
 
-def moment(cell: Cell, name: str) -> tuple[str, int | None]:
-    """The name that a paper uses for a value, and its step counted from t.
-
-    ``h`` is ("h", -1) where it is a state and ``h'`` is ("h", 0); a value of an earlier
-    step goes back further; a weight or a number belongs to no step.
-    """
-    following = cell.values("next")
-    seen: set[str] = set()
-    while _DELAY.fullmatch(name) and name in following and name not in seen:
-        seen.add(name)
-        name = following[name]
-    node = cell.nodes[name]
-    if not node.type.extent:
-        return name, None
-    return name.rstrip("'"), -len(seen) - (name in following)
-
-
-def step_values(cell: Cell) -> frozenset[str]:
-    """The nodes that next values and outputs need, leaves among them."""
-    needed: set[str] = set()
-    pending = [r.value for r in cell.results if r.role in ("next", "output")]
-    while pending:
-        name = pending.pop()
-        if name not in needed:
-            needed.add(name)
-            pending.extend(cell.nodes[name].args)
-    return frozenset(needed)
-
-
 @dataclass
 class _Writer:
     """Writes the values of one cell."""
 
     cell: Cell
 
+    @cached_property
+    def _naming(self) -> Naming:
+        return Naming(self.cell)
+
     def block(self) -> str:
         lines = [
             rf"{self._symbol(name)} &= {self._expression(name)[0]}" for name in self._printed()
         ]
-        lines += [f"{left} &= {right}" for left, right in self._renamed()]
+        lines += [f"{left} &= {right}" for left, right in dict.fromkeys(self._renamed())]
         return "\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}"
 
     def _printed(self) -> Iterator[str]:
@@ -111,16 +92,19 @@ class _Writer:
         """Results that are a value of another name or of none: ``y_t = h_t``."""
         for result in self.cell.results:
             right = self._text(result.value, 0)
-            if result.role == "next" and not _DELAY.fullmatch(result.name):
-                left = _subscripted(result.name, 0)
+            if result.role == "next" and not DELAY.fullmatch(result.name):
+                left = self._named(result.name, self._naming.step(result.name))
             elif result.role == "output":
-                left = _subscripted(result.name.rstrip("'"), 0)
+                left = self._named(result.name.rstrip("'"), self._naming.step(result.value))
             elif result.role == "start":
-                left = rf"{_subscripted(result.name, None)}_0"
+                left = self._named(result.name, "0")
             else:
                 continue
             if left != right:
                 yield left, right
+
+    def _named(self, name: str, step: str) -> str:
+        return written(self._naming.taken_apart(name, step))
 
     def _is_inline(self, name: str) -> bool:
         """As in the text notation: what has no name stands inside what uses it."""
@@ -133,11 +117,12 @@ class _Writer:
         """Symbols for values without a name that are used twice: ``u_1``, ``u_2``."""
         unnamed = [n for n in self.cell.nodes if n.isdigit() and not self._is_inline(n)]
         letter = next((one for one in _FRESH if one not in self.cell.nodes), "u")
-        return {name: f"{letter}_{count}" for count, name in enumerate(unnamed, 1)}
+        return {name: f"{letter}{count}" for count, name in enumerate(unnamed, 1)}
 
     def _symbol(self, name: str) -> str:
-        base, step = moment(self.cell, name)
-        return _subscripted(self._numbers.get(base, base), step)
+        if name in self._numbers:
+            return self._named(self._numbers[name], self._naming.step(name))
+        return written(self._naming.symbol(name))
 
     def _text(self, name: str, needed: int, first: bool = True) -> str:
         """A value inside another; brackets where it binds more loosely than needed."""
@@ -161,10 +146,14 @@ class _Writer:
         if {"start", "stop"} <= attrs.keys():
             ends = f"{_dimension(attrs['start'])}:{_dimension(attrs['stop'])}"
             return rf"{{{self._text(node.args[0], CALL)}}}_{{{ends}}}", CALL
+        if isinstance(index := attrs.get("index"), int):
+            return rf"{{{self._text(node.args[0], CALL)}}}_{{[{index + 1}]}}", CALL
         if not op.latex:
             listed = ", ".join(self._text(argument, 0) for argument in node.args)
-            return (f"[{listed}]" if _is_join(op) else _call(op, listed)), CALL
-        return self._filled(op, node)
+            joined = _is_join(op) and "dim" not in attrs
+            return (f"[{listed}]" if joined else _call(op, listed)), CALL
+        text, level = self._filled(op, node)
+        return _NESTED_CASES.sub(r"\1", text), level
 
     def _filled(self, op: Op, node: Node) -> tuple[str, int]:
         """The op's template with the operands in their places."""
@@ -298,25 +287,40 @@ def _dimension(dim: Attribute) -> str:
     return str(dim).replace("*", " ")
 
 
-def _subscripted(name: str, step: int | None) -> str:
-    r"""A name with its subscripts: ``W_{xf}``, ``h_{t-1}``, ``h_{1,t}``, ``\mathrm{leak}``."""
-    stem, _, rest = name.partition("_")
+def written(symbol: Symbol) -> str:
+    r"""A symbol in LaTeX: ``W_{xf}``, ``h_{t-1}``, ``h_{1,t}^{(2)}``, ``\mathrm{leak}``."""
+    stem, below = _split(symbol.stem)
+    below = ",".join(filter(None, (below, *map(_letters, symbol.below), symbol.step)))
+    above = ",".join(_atom(part) for part in symbol.above)
+    text = f"{stem}{_below(below)}"
+    return f"{text}^{{({above})}}" if above else text
+
+
+def _below(text: str) -> str:
+    """A subscript; none where it is empty."""
+    if len(text) < 2:
+        return f"_{text}" if text else ""
+    return f"_{{{text}}}"
+
+
+def _split(stem: str) -> tuple[str, str]:
+    """The letter or word of a stem, and the digits that it ends with."""
     digits = re.fullmatch(r"(.*\D)(\d+)", stem)
-    if digits:
-        stem, rest = digits[1], ",".join(filter(None, (digits[2], rest)))
-    parts = [] if not rest else [_letters(rest)]
-    if step is not None:
-        parts.append("t" if step == 0 else f"t{step}")
-    below = ",".join(parts)
+    stem, rest = digits.groups() if digits else (stem, "")
     symbols = _symbols(stem)
-    above = symbols[0] if len(symbols) == 1 else rf"\mathrm{{{_joined(symbols)}}}"
-    if not below:
-        return above
-    return f"{above}_{below}" if len(below) == 1 else f"{above}_{{{below}}}"
+    return symbols[0] if len(symbols) == 1 else rf"\mathrm{{{_joined(symbols)}}}", rest
+
+
+def _atom(part: str) -> str:
+    """A part of what stands above: a position, or the name of an applied cell."""
+    if part.isdecimal():
+        return part
+    stem, below = _split(part)
+    return f"{stem}{_below(below)}"
 
 
 def _letters(text: str) -> str:
-    return _joined(_symbols(text)).replace("_", ",")
+    return _joined(_symbols(text))
 
 
 def _joined(symbols: list[str]) -> str:

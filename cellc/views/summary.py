@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cellc.ir import TIME, Cell, Dim, Schedule
+from cellc.ir import Cell, Dim, Schedule
 from cellc.ir.dimension import product
-from cellc.ir.types import shape_text
+from cellc.ir.types import sequence_axis, shape_text
 from cellc.ops import TABLE
-from cellc.ops.notation import equations_of, initial_value_of
+from cellc.ops.notation import equations_of, expression_of, initial_value_of
 
 _BYTES_PER_NUMBER = 4
 
@@ -29,12 +29,18 @@ class Cost:
 
 @dataclass(frozen=True)
 class Summary:
-    """The facts that `cellc show` prints."""
+    """The facts that `cellc show` prints.
+
+    ``parameters`` counts the trainable ones, ``frozen`` those that stay as they are drawn.
+    ``recurrence`` tells the class of each loop, ``kinds`` those that occur.
+    """
 
     cell: Cell
     recurrence: str
+    kinds: str
     parameters: Dim
     cost: Cost
+    frozen: Dim
 
     def as_dict(self, sizes: Mapping[str, int]) -> dict[str, Any]:
         """The facts as plain data, with counts for the given sizes."""
@@ -42,12 +48,16 @@ class Summary:
         nodes = cell.nodes
         return {
             "name": cell.name,
+            "kind": cell.kind,
+            "family": cell.family,
+            "lineage": list(cell.lineage[::-1]),
             "description": cell.description,
             "citations": list(cell.citations),
             "equations": equations_of(cell),
             "comments": dict(cell.comments),
             "inputs": {name: shape_text(nodes[name].type.shape) for name in cell.inputs},
             "states": {name: shape_text(nodes[name].type.shape) for name in cell.states},
+            "outputs": {n: expression_of(cell, v) for n, v in cell.values("output").items()},
             "params": {
                 name: {"shape": shape_text(nodes[name].type.shape),
                        "initial": initial_value_of(cell, name)}
@@ -56,9 +66,11 @@ class Summary:
             "options": {name: nodes[name].attr("default") for name in cell.options},
             "arguments": {dim: argument.name for dim, argument in cell.dims.items()},
             "recurrence": self.recurrence,
+            "recurrence_classes": self.kinds.split(", "),
             "key": cell.key(),
             "sizes": dict(sizes),
             "parameters": counted(self.parameters, sizes),
+            "frozen_parameters": counted(self.frozen, sizes),
             "flops_per_step": counted(self.cost.flops, sizes),
             "bytes_per_step": counted(self.cost.bytes, sizes),
         }  # fmt: skip
@@ -66,25 +78,29 @@ class Summary:
 
 def summarise(cell: Cell, schedule: Schedule) -> Summary:
     """The facts about a cell; ``schedule`` is its scheduled form, optimised or not."""
-    total = Dim.of(0)
+    counts = {False: Dim.of(0), True: Dim.of(0)}
     for name in cell.params:
-        total = total + product(cell.nodes[name].type.shape)
+        node = cell.nodes[name]
+        frozen = "frozen" in dict(node.attrs)
+        counts[frozen] = counts[frozen] + product(node.type.shape)
     several = len(schedule.loops) > 1
     kinds = [
         f"{loop.recurrence} ({', '.join(loop.carries)})" if several else loop.recurrence
         for loop in schedule.loops
     ]
-    return Summary(cell, ", ".join(kinds) or "none", total, cost_of(schedule))
+    recurrence = ", ".join(kinds) or "none"
+    classes = ", ".join(dict.fromkeys(loop.recurrence for loop in schedule.loops)) or "none"
+    return Summary(cell, recurrence, classes, counts[False], cost_of(schedule), counts[True])
 
 
 def cost_of(schedule: Schedule) -> Cost:
-    """The cost of one step: everything that is computed for every step."""
+    """The cost of one step along every axis: all that is computed for each step."""
     flops, numbers = Dim.of(0), Dim.of(0)
     cell = schedule.cell
     for region in schedule.regions:
         for name in region.values:
             node = cell.nodes[name]
-            if TIME in node.type.extent and not node.op.leaf:
+            if sequence_axis(node.type.extent) is not None and not node.op.leaf:
                 flops = flops + flops_of(cell, name)
                 if TABLE[node.op.name].kind != "structural":
                     shapes = [cell.nodes[argument].type.shape for argument in node.args]
@@ -98,9 +114,10 @@ def flops_of(cell: Cell, name: str) -> Dim:
     node = cell.nodes[name]
     op = TABLE[node.op.name]
     if op.kind == "contraction":
-        weight = product(cell.nodes[node.args[0]].type.shape)
+        types = [cell.nodes[argument].type for argument in node.args]
+        work = product(types[0].shape) if op.work is None else op.work(types, node.type)
         extra = product(node.type.shape) if len(node.args) > 2 else Dim.of(0)
-        return weight * 2 + extra
+        return work * 2 + extra
     if op.kind == "reduction":
         return product(cell.nodes[node.args[0]].type.shape) * op.flops
     return product(node.type.shape) * op.flops

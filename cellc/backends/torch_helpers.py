@@ -1,0 +1,125 @@
+"""Functions that emitted Torch files define where they use them."""
+
+from __future__ import annotations
+
+import re
+
+_TO_ROWS = '''
+def to_rows(value, batched, batch_first):
+    """The steps of all sequences one below the other, how many each step has, the packing."""
+    if isinstance(value, PackedSequence):
+        return value.data, value.batch_sizes.tolist(), value
+    if not batched:
+        value = value.unsqueeze(1)
+    elif batch_first:
+        value = value.transpose(0, 1)
+    return value.flatten(0, 1), [value.shape[1]] * value.shape[0], None
+'''
+
+_ROWS_LIKE = '''
+def rows_like(value, sizes, packed, batched, batch_first):
+    """The rows of sequences that must have the form and the lengths of others."""
+    if value is None:
+        return None
+    same = isinstance(value, PackedSequence) == (packed is not None)
+    if same and packed is None:
+        lead = (len(sizes), sizes[0]) if batched else (len(sizes),)
+        lead = lead[::-1] if batch_first and batched else lead
+        same = value.shape[: len(lead)] == lead
+    elif same:
+        own, order = value.sorted_indices, packed.sorted_indices
+        same = torch.equal(value.batch_sizes, packed.batch_sizes)
+        ordered = own is not None and order is not None
+        same = same and (torch.equal(own, order) if ordered else own is order)
+    if not same:
+        raise ValueError('inputs differ in steps, batch or lengths')
+    return to_rows(value, batched, batch_first)[0]
+'''
+
+_FROM_ROWS = '''
+def from_rows(rows, sizes, packed, batched, batch_first):
+    """Rows in the form that the inputs have."""
+    if packed is not None:
+        order = packed.sorted_indices, packed.unsorted_indices
+        return PackedSequence(rows, packed.batch_sizes, *order)
+    value = rows.reshape(len(sizes), sizes[0], *rows.shape[1:])
+    if not batched:
+        return value.squeeze(1)
+    return value.transpose(0, 1) if batch_first else value
+'''
+
+_IN_FORM = '''
+def in_form(value, sizes, packed, batched, batch_first):
+    """Rows in the form that the inputs have, or a value per sequence, which has no sizes."""
+    if sizes is None:
+        return value if batched else value.squeeze(0)
+    return from_rows(value, sizes, packed, batched, batch_first)
+'''
+
+_IN_ROW_ORDER = '''
+def in_row_order(value, packed):
+    """A value per sequence, longest sequence first as in the rows."""
+    if value is None or packed is None or packed.sorted_indices is None:
+        return value
+    return value.index_select(0, packed.sorted_indices)
+'''
+
+_IN_OWN_ORDER = '''
+def in_own_order(value, packed):
+    """A value per sequence, in the order in which the caller has the sequences."""
+    if packed is None or packed.unsorted_indices is None:
+        return value
+    return value.index_select(0, packed.unsorted_indices)
+'''
+
+_ON_ROWS = '''
+def on_rows(value, sizes, packed):
+    """A value per sequence at all its steps."""
+    value = in_row_order(value, packed)
+    if sizes[0] == sizes[-1]:
+        return value.expand(len(sizes), *value.shape).flatten(0, 1)
+    return torch.cat([value[:rows] for rows in sizes])
+'''
+
+_SHIFTED = '''
+def shifted(value, first, sizes):
+    """The rows of the step before, ``first`` at the start, and each sequence's last row."""
+    steps = value.split(sizes)
+    before = torch.cat([first, *(step[:rows] for step, rows in zip(steps, sizes[1:]))])
+    ends = zip(reversed(steps), [0, *reversed(sizes[1:])])
+    return before, torch.cat([step[rows:] for step, rows in ends])
+'''
+
+_DRAWN = '''
+def drawn(given, shape, like, generator, training):
+    """Uniform numbers: what is given, else drawn while training; otherwise none are needed."""
+    if given is not None:
+        if given.shape != shape:
+            raise ValueError(f'what is drawn has the shape {tuple(given.shape)}, not {shape}')
+        return given.to(like)
+    if training:
+        return torch.rand(shape, generator=generator, dtype=like.dtype, device=like.device)
+    return like.new_zeros(()).expand(shape)
+'''
+
+#: The functions by name, in the order in which a file defines them.
+HELPERS = {
+    "to_rows": _TO_ROWS,
+    "rows_like": _ROWS_LIKE,
+    "from_rows": _FROM_ROWS,
+    "in_form": _IN_FORM,
+    "in_row_order": _IN_ROW_ORDER,
+    "in_own_order": _IN_OWN_ORDER,
+    "on_rows": _ON_ROWS,
+    "shifted": _SHIFTED,
+    "drawn": _DRAWN,
+}
+
+
+def helpers_for(used: set[str], others: list[str]) -> list[str]:
+    """The functions that a file's names and the texts of its other functions ask for."""
+    words = used | {word for text in others for word in re.findall(r"\w+(?=\()", text)}
+    for name in reversed(HELPERS):  # each uses only those before it
+        if name in words:
+            words |= set(re.findall(r"\w+(?=\()", HELPERS[name]))
+    return [text for name, text in HELPERS.items() if name in words]

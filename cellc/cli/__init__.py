@@ -1,0 +1,8 @@
+"""The command line: ``cellc list | check | show | compile | draw | ir | explain | fmt | new``.
+
+Exit status 0 when all is well, 1 for a faulty spec, 2 for wrong usage.
+"""
+
+from cellc.cli.commands import app, main
+
+__all__ = ["app", "main"]

@@ -1,0 +1,115 @@
+"""What the commands share: their options, how sizes are read, how errors end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from cellc import driver
+from cellc.diagnostics import CellcError
+from cellc.frontend.library import spec_path
+from cellc.ir import Cell
+from cellc.passes.pipelines import PIPELINES
+
+CellName = Annotated[str, typer.Argument(metavar="CELL", help="A shipped cell or a .cell file.")]
+Level = Annotated[str, typer.Option("--level", "-O", help="Optimisation: O0, O1 or O2.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Sizes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--size", "-s", metavar="NAME=N", help="A dimension, such as H=256 or the length L=4."
+    ),
+]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="The file to write.")]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def guarded(command: Callable[P, R]) -> Callable[P, R]:
+    """Show diagnostics instead of a traceback and exit with status 1."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except CellcError as error:
+            if kwargs.get("as_json"):
+                print_json({"errors": [d.as_dict() for d in error.diagnostics]})
+            else:
+                Console(stderr=True).print(Text(str(error)), soft_wrap=True, highlight=False)
+            raise typer.Exit(1) from None
+
+    return run
+
+
+def print_json(data: Any) -> None:
+    """Print plain data as JSON."""
+    typer.echo(json.dumps(data, ensure_ascii=False, indent=2))
+
+
+def path_of(name: str) -> Path:
+    """The file of a cell that is given by its name or its path."""
+    path = Path(name)
+    return path if path.suffix == ".cell" or path.exists() else spec_path(name)
+
+
+def known_level(level: str) -> str:
+    """The optimisation level, written in full."""
+    level = level if level.startswith("O") else f"O{level}"
+    if level not in PIPELINES:
+        raise typer.BadParameter(f"{level} is none of {', '.join(PIPELINES)}")
+    return level
+
+
+def read_sizes(given: list[str] | None) -> dict[str, int]:
+    """The sizes of ``H=256`` options."""
+    sizes = {}
+    for text in given or ():
+        dim, _, number = text.partition("=")
+        if not dim or not (number.isascii() and number.isdigit()) or int(number) < 1:
+            raise typer.BadParameter(
+                f"{text!r} is no size; say, H=64: a dimension and a whole number from 1"
+            )
+        sizes[dim] = int(number)
+    return sizes
+
+
+def chosen(load: Callable[[dict[str, int]], R], sizes: dict[str, int]) -> R:
+    """What ``load`` gives for sizes; one that no cell has, or too large a one, is wrong usage."""
+    try:
+        return load(sizes)
+    except CellcError as error:
+        for diagnostic in error.diagnostics if sizes else ():
+            unknown = diagnostic.code == "unknown-dimension" and diagnostic.span is None
+            if unknown or diagnostic.code == "too-large":
+                raise typer.BadParameter(diagnostic.message) from None
+        raise
+
+
+def load_sized(name: str, given: list[str] | None) -> Cell:
+    """The cell with the sizes of ``--size`` fixed before it is compiled."""
+    return chosen(lambda sizes: driver.load(name, **sizes), read_sizes(given))
+
+
+def load_for_figures(name: str, given: list[str] | None) -> tuple[Cell, dict[str, int]]:
+    """The cell, and a size for each of its dimensions: I is 64, H 128 and others 4 unless said.
+
+    Only lengths are fixed in the cell, so that formulas keep the names of the others.
+    """
+    sizes = read_sizes(given)
+    cell = driver.load(name)
+    free = {dim for dim, argument in cell.dims.items() if not argument.fixed}
+    lengths = {dim: number for dim, number in sizes.items() if dim not in free}
+    if lengths:
+        cell = chosen(lambda some: driver.load(name, **some), lengths)
+    usual = {"I": 64, "H": 128}
+    found = {dim: argument.default or usual.get(dim, 4) for dim, argument in cell.dims.items()}
+    return cell, found | {dim: sizes[dim] for dim in free & sizes.keys()}

@@ -1,0 +1,164 @@
+"""Ops over whole sequences. The attribute ``axis`` names the axis that they run along.
+
+A spelling may name what a backend knows of the axis, besides operands and attributes; in
+NumPy that is ``ends``, the number of steps of each sequence; in Torch, where sequences
+are rows, ``sizes``, the rows of each step, and ``packed``, the packing or None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cellc.ir import BATCH, Dim, Node, Type
+from cellc.ir.types import Extent
+from cellc.ops.op import Attrs, Op, Spelling, numbers_only
+
+
+def axis_of(attrs: Attrs) -> str:
+    """The axis that a sequence op runs along."""
+    axis = attrs["axis"]
+    assert isinstance(axis, str)
+    return axis
+
+
+def _along(args: Sequence[Type], attrs: Attrs) -> Type:
+    return args[0]
+
+
+def _reduced(args: Sequence[Type], attrs: Attrs) -> Type:
+    return Type(args[0].shape, args[0].extent - {axis_of(attrs)}, args[0].dtype)
+
+
+def _averaged(args: Sequence[Type], attrs: Attrs) -> Type:
+    numbers_only(args)
+    return Type(args[0].shape, args[0].extent - {axis_of(attrs)})
+
+
+def _windowed(args: Sequence[Type], attrs: Attrs) -> Type:
+    numbers_only(args)
+    width = attrs["width"]
+    assert isinstance(width, Dim)
+    extent: Extent = args[0].extent | {BATCH, axis_of(attrs)}
+    return Type((width, *args[0].shape), extent, args[0].dtype)
+
+
+def unless_constant(text: str) -> Spelling:
+    """A spelling, or the operand itself where that is the same at every step."""
+
+    def spelling(node: Node, types: Sequence[Type]) -> str:
+        return text if axis_of(dict(node.attrs)) in types[0].extent else "a"
+
+    return spelling
+
+
+_REVERSE = '''
+def reverse(a, ends):
+    """Each sequence reversed over its own length; what is behind its end stays."""
+    t = np.arange(len(a))[:, None]
+    return a[np.where(t < ends, ends - 1 - t, t), np.arange(len(ends))]
+'''
+
+_LAST = '''
+def last(a, ends):
+    """The value of each sequence's own last step."""
+    return a[ends - 1, np.arange(len(ends))]
+'''
+
+_MEAN_OVER = '''
+def mean_over(a, ends):
+    """The mean over each sequence's own steps."""
+    alive = np.arange(len(a))[:, None] < ends
+    ones = (1,) * (a.ndim - 2)
+    total = np.where(alive.reshape(*alive.shape, *ones), a, 0).sum(0)
+    return total / ends.reshape(-1, *ones).astype(a.dtype)
+'''
+
+_WINDOW = '''
+def window(a, width, ends):
+    """The values of ``width`` steps around each step, zeros beyond the sequence's ends."""
+    alive = np.arange(len(a))[:, None] < ends
+    a = np.where(alive.reshape(*alive.shape, *(1,) * (a.ndim - 2)), a, 0)
+    before = np.zeros(((width - 1) // 2, *a.shape[1:]), a.dtype)
+    after = np.zeros((width // 2, *a.shape[1:]), a.dtype)
+    padded = np.concatenate((before, a, after))
+    return np.stack([padded[k : k + len(a)] for k in range(width)], axis=2)
+'''
+
+_TORCH_REVERSE = '''
+def reverse(a, sizes):
+    """The rows of each sequence from its last step to its first."""
+    if sizes[0] == sizes[-1]:
+        return a.unflatten(0, (len(sizes), sizes[0])).flip(0).flatten(0, 1)
+    rows = torch.tensor(sizes)
+    begins = rows.cumsum(0) - rows
+    step = torch.arange(len(sizes)).repeat_interleave(rows)
+    sequence = torch.arange(len(step)) - begins[step]
+    length = (rows > torch.arange(sizes[0])[:, None]).sum(1)
+    mirrored = begins[length[sequence] - 1 - step] + sequence
+    return a.index_select(0, mirrored.to(a.device))
+'''
+
+_TORCH_LAST = '''
+def last(a, sizes, packed):
+    """The value of each sequence's own last step."""
+    if packed is None:
+        return a[-sizes[0] :]
+    ends = zip(reversed(a.split(sizes)), [0, *reversed(sizes[1:])])
+    return in_own_order(torch.cat([step[rows:] for step, rows in ends]), packed)
+'''
+
+_TORCH_MEAN_OVER = '''
+def mean_over(a, sizes, packed):
+    """The mean over each sequence's own steps."""
+    if packed is None:
+        return a.unflatten(0, (len(sizes), sizes[0])).mean(0)
+    rows = PackedSequence(a, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
+    padded, lengths = pad_packed_sequence(rows)
+    total = padded.sum(0)
+    return total / lengths.to(total).view(-1, *[1] * (total.dim() - 1))
+'''
+
+_TORCH_WINDOW = '''
+def window(a, width, sizes, packed):
+    """The values of ``width`` steps around each step, zeros beyond the sequence's ends."""
+    if packed is None:
+        steps = a.unflatten(0, (len(sizes), sizes[0]))
+    else:
+        steps, _ = pad_packed_sequence(PackedSequence(a, packed.batch_sizes))
+    before = steps.new_zeros((width - 1) // 2, *steps.shape[1:])
+    after = steps.new_zeros(width // 2, *steps.shape[1:])
+    padded = torch.cat((before, steps, after))
+    near = torch.stack([padded[k : k + len(steps)] for k in range(width)], 2)
+    if packed is None:
+        return near.flatten(0, 1)
+    return torch.cat([step[:rows] for step, rows in zip(near, sizes)])
+'''
+
+OPS = (
+    Op("reverse", "Each sequence from its last step to its first.", "sequence", ("a",),
+       rule=_along, spelling=unless_constant("reverse(a, ends)"),
+       spellings={"torch": unless_constant("reverse(a, sizes)")},
+       helpers={"numpy": _REVERSE, "torch": _TORCH_REVERSE},
+       linear=(frozenset({0}),), latex=r"\operatorname{reverse}($a)", glyph="⇄", flops=0),
+    Op("last", "The value of each sequence's last step.", "sequence", ("a",),
+       rule=_reduced, spelling=unless_constant("last(a, ends)"),
+       spellings={"torch": unless_constant("last(a, sizes, packed)")},
+       helpers={"numpy": _LAST, "torch": _TORCH_LAST},
+       linear=(frozenset({0}),), latex=r"\operatorname{last}($a)", glyph="last", flops=0),
+    Op("first", "The value of each sequence's first step.", "sequence", ("a",),
+       rule=_reduced, spelling=unless_constant("a[0]"), linear=(frozenset({0}),),
+       spellings={"torch": unless_constant("in_own_order(a[: sizes[0]], packed)")},
+       latex=r"\operatorname{first}($a)", glyph="first", flops=0),
+    Op("mean_over", "The mean over each sequence's steps.", "sequence", ("a",),
+       rule=_averaged, spelling=unless_constant("mean_over(a, ends)"),
+       spellings={"torch": unless_constant("mean_over(a, sizes, packed)")},
+       helpers={"numpy": _MEAN_OVER, "torch": _TORCH_MEAN_OVER},
+       linear=(frozenset({0}),), latex=r"\operatorname{mean}_t($a)", glyph="mean"),
+    Op("window", "The values of as many steps as it is wide around each step, as a new first "
+       "dimension; zeros beyond the ends of the sequence. Of an even width one more step "
+       "follows than precedes.", "sequence", ("a",),
+       rule=_windowed, spelling="window(a, width, ends)",
+       spellings={"torch": "window(a, width, sizes, packed)"},
+       helpers={"numpy": _WINDOW, "torch": _TORCH_WINDOW},
+       linear=(frozenset({0}),), latex=r"\operatorname{window}($a)", glyph="window", flops=0),
+)  # fmt: skip
