@@ -120,7 +120,32 @@ def fgr(params: Params, inputs: Named, state: Named, options: Options) -> Step:
     return (h_new,), {"h": h_new, "c": c_new, "prev_f_1": f, "prev_i_1": i, "prev_o_1": o}
 
 
-# Dropout without memory loss.
+def cifg_forget(params: Params, inputs: Named, state: Named, options: Options) -> Step:
+    """Greff et al. 2015, coupled gates, in TensorFlow's parametrisation: i = 1 - f."""
+    x, h, c = inputs["x"], state["h"], state["c"]
+    f = sigmoid(net(params, "f", x, h) + params["p_f"] * c)
+    g = np.tanh(net(params, "g", x, h))
+    c_new = f * c + (1.0 - f) * g
+    o = sigmoid(net(params, "o", x, h) + params["p_o"] * c_new)
+    h_new = o * np.tanh(c_new)
+    return (h_new,), {"h": h_new, "c": c_new}
+
+
+# Noise that keeps memory.
+
+
+def zoneout_lstm(params: Params, inputs: Named, state: Named, options: Options) -> Step:
+    """Krueger et al. 2017, Zoneout: units of c and of h keep their old value where d = 1.
+
+    c' = d_c*c + (1-d_c)*(f*c + i*g) and h' = d_h*h + (1-d_h)*o*tanh(f*c + i*g).
+    """
+    x, h, c = inputs["x"], state["h"], state["c"]
+    f, i, o = (sigmoid(net(params, k, x, h)) for k in "fio")
+    memory = f * c + i * np.tanh(net(params, "g", x, h))
+    d_c, d_h = 1.0 - options["mask_c"], 1.0 - options["mask_h"]
+    c_new = d_c * c + (1.0 - d_c) * memory
+    h_new = d_h * h + (1.0 - d_h) * o * np.tanh(memory)
+    return (h_new,), {"h": h_new, "c": c_new}
 
 
 def recurrent_dropout_lstm(params: Params, inputs: Named, state: Named, options: Options) -> Step:
@@ -258,6 +283,8 @@ CELLS: dict[str, Cell] = {
     "lstm_1997": lstm_1997,
     "memory_block": memory_block,
     "fgr": fgr,
+    "cifg_forget": cifg_forget,
+    "zoneout_lstm": zoneout_lstm,
     "recurrent_dropout_lstm": recurrent_dropout_lstm,
     "recurrent_dropout_gru": recurrent_dropout_gru,
     "layernorm_lstm": layernorm_lstm,

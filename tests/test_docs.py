@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 
 import cellc
 from cellc.cli import app
-from cellc.frontend import builder, expressions, library, shapes
+from cellc.frontend import builder, expressions, layers, library, shapes, unroll
 from cellc.resources import shipped_specs
 from cellc.syntax import build, characters, layout
 
@@ -177,6 +177,8 @@ def test_the_limits_of_the_language_are_those_of_the_code() -> None:
         "applications of small functions": expressions.MOST_APPLICATIONS,
         "small functions inside each other": expressions.DEEPEST_APPLICATION,
         "steps back by `prev`": expressions.LONGEST_LAG,
+        "positions of all axes of a cell together": unroll.MOST_POSITIONS,
+        "layers in one `stack`": layers.MOST_LAYERS,
         "terms of a dimension": shapes.MOST_TERMS,
         "a number as a dimension": build.LARGEST_DIMENSION,
         "cells derived one from another": library.DEEPEST_DERIVATION,

@@ -100,7 +100,21 @@ def _start(lowering: Lowering, state: tree.Declaration) -> str:
             f"the initial value of `{state.name}` has not the shape of the state",
             state.initial.span,
         )
+    if BATCH not in nodes[value].type.extent:
+        _check_mode(lowering, state.name, value, state.initial.span)
     return value
+
+
+def _check_mode(lowering: Lowering, name: str, value: str, span: Span) -> None:
+    """Refuse a value that is computed before any call and yet depends on the mode of the call."""
+    nodes, waiting, seen = lowering.builder.nodes, [value], {value}
+    while waiting:
+        node = nodes[waiting.pop()]
+        if node.op.name == "training":
+            message = f"the initial value of `{name}` depends on whether the cell is training"
+            fail("bad-initial-value", message, span)
+        waiting += [argument for argument in node.args if argument not in seen]
+        seen.update(node.args)
 
 
 def _default_bound(lowering: Lowering, span: Span) -> tuple[str, str]:
@@ -144,6 +158,7 @@ class _Initial:
                 f"the initial value of `{self.parameter}` does not fit its shape",
                 expression.span,
             )
+        _check_mode(self.lowering, self.parameter, value, expression.span)
         return value
 
     def _varies(self, expression: tree.Expression) -> NoReturn:

@@ -77,12 +77,16 @@ class Summary:
 
 
 def summarise(cell: Cell, schedule: Schedule) -> Summary:
-    """The facts about a cell; ``schedule`` is its scheduled form, optimised or not."""
+    """The facts about a cell; ``schedule`` is its scheduled form, optimised or not.
+
+    Lengths of axes are chosen before compiling; the formulas have their numbers.
+    """
+    chosen = {n: Dim.of(a.default or 1) for n, a in cell.dims.items() if a.fixed}
     counts = {False: Dim.of(0), True: Dim.of(0)}
     for name in cell.params:
         node = cell.nodes[name]
         frozen = "frozen" in dict(node.attrs)
-        counts[frozen] = counts[frozen] + product(node.type.shape)
+        counts[frozen] = counts[frozen] + product(node.type.shape).substitute(chosen)
     several = len(schedule.loops) > 1
     kinds = [
         f"{loop.recurrence} ({', '.join(loop.carries)})" if several else loop.recurrence
@@ -90,7 +94,9 @@ def summarise(cell: Cell, schedule: Schedule) -> Summary:
     ]
     recurrence = ", ".join(kinds) or "none"
     classes = ", ".join(dict.fromkeys(loop.recurrence for loop in schedule.loops)) or "none"
-    return Summary(cell, recurrence, classes, counts[False], cost_of(schedule), counts[True])
+    cost = cost_of(schedule)
+    cost = Cost(cost.flops.substitute(chosen), cost.bytes.substitute(chosen))
+    return Summary(cell, recurrence, classes, counts[False], cost, counts[True])
 
 
 def cost_of(schedule: Schedule) -> Cost:
