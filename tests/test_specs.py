@@ -164,29 +164,6 @@ def test_a_tied_weight_makes_another_cell() -> None:
     assert tied.key() != cellc.load("lstm").key()
 
 
-@pytest.mark.parametrize("gate", ["nig", "nfg", "nog"])
-def test_a_missing_gate_is_one_that_is_held_open(gate: str) -> None:
-    letter = {"nig": "i", "nfg": "f", "nog": "o"}[gate]
-    trial = Trial(cellc.load(gate), 3)
-    full = Trial(cellc.load("vanilla_lstm"), 3)
-    full.sizes, full.inputs, full.state, full.ends = (
-        trial.sizes, trial.inputs, trial.state, trial.ends,
-    )  # fmt: skip
-    hidden = trial.sizes["hidden_size"]
-    full.params = dict(trial.params)
-    full.params[f"W_{letter}"] = np.zeros((hidden, hidden + trial.sizes["input_size"]))
-    full.params[f"b_{letter}"] = np.full(hidden, 50.0)
-    full.params[f"p_{letter}"] = np.zeros(hidden)
-    assert difference(trial.numpy("O2"), full.numpy("O2")) < 1e-12
-
-
-def test_gru_update_is_gru_with_its_gate_turned_round() -> None:
-    trial = Trial(cellc.load("gru_update"), 5)
-    other = Trial(cellc.load("gru"), 5)
-    other.params = {k: -v if k.endswith("_z") else v for k, v in trial.params.items()}
-    assert difference(trial.numpy("O2"), other.numpy("O2")) < 1e-12
-
-
 @pytest.mark.parametrize("name", SPECS)
 def test_specs_are_laid_out_canonically_and_described(name: str) -> None:
     path = shipped_specs()[name]

@@ -39,7 +39,8 @@ def options(trial: Trial) -> dict[str, Any]:
         for o in cell.options
     }
     for name, drawn in trial.draws.items():
-        rate = found.get(name.replace("mask", "p"), found.get("p"))
+        own = name.replace("mask", "p")
+        rate: float = found[own if own in found else "p"]
         found[name] = (drawn >= rate).astype(float)
     return found | {"L": 3}
 
