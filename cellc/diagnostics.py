@@ -239,7 +239,7 @@ CODES: dict[str, str] = {
     "duplicate-cell": "Two cells of one file share a name.",
     "duplicate-name": "A name is declared or defined twice.",
     "reserved-name": "The name means something else already.",
-    "name-collision": "Two names have the same ASCII spelling.",
+    "name-collision": "Two names, or their ASCII spellings, are the same.",
     "kind-change": "A derived cell replaces a name by one of another kind.",
     "unknown-rename": "A derived cell renames something its base lacks.",
     "unused-definition": "Nothing uses the definition.",

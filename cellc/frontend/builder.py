@@ -75,7 +75,7 @@ class Builder:
 
     def rename(self, old: str, new: str) -> str:
         """Give the node added last its name. Raises CellcError where something has it."""
-        self._claim(new)
+        self._claim(new, next(iter(self.nodes[old].spans), None))
         self.nodes[new] = self.nodes.pop(old)
         depth = self._depths.pop(old, 0)
         self._depths[new] = 0 if self.nodes[new].type.extent else depth
@@ -83,10 +83,10 @@ class Builder:
             self.constants[new] = self.constants.pop(old)
         return new
 
-    def _claim(self, name: str) -> None:
+    def _claim(self, name: str, span: Span | None = None) -> None:
         if name in self.nodes:
             hint = "positions and applied cells add to names; rename the other one"
-            fail("name-collision", f"two values are called `{name}`", hints=(hint,))
+            fail("name-collision", f"two values are called `{name}`", span, hints=(hint,))
 
     def _constant(self, op: Op, args: tuple[str, ...], span: Span) -> float | None:
         """The number that an operation on numbers gives; None where others take part."""

@@ -37,7 +37,7 @@ class Applications(Protocol):
     """What lowers applied cells and layers; see :mod:`cellc.frontend.layers`."""
 
     def call(self, call: tree.Call) -> str | None: ...
-    def pick(self, pick: tree.Pick) -> str: ...
+    def pick(self, pick: tree.Pick, wanted: Shape | None) -> str: ...
     def flow(self, flow: tree.Flow) -> str: ...
 
 
@@ -158,7 +158,7 @@ class Lowering:
             case tree.Flow():
                 return self.layers.flow(expression)
             case tree.Pick():
-                return self.layers.pick(expression)
+                return self.layers.pick(expression, wanted)
 
     def _name(self, name: tree.Name, wanted: Shape | None, formals: dict[str, str]) -> str:
         written = name.name
@@ -243,13 +243,14 @@ class Lowering:
             applied = self.layers.call(call)
             if applied is not None:
                 return applied
+            known = [*function_names(), *self.model.functions, *special.FUNCTIONS]
+            written = [name for name in known if name.isidentifier() and name not in UNWRITTEN]
             fail(
                 "unknown-function",
                 f"there is no operation or cell `{call.function}`",
                 call.function_span,
-                hints=did_you_mean(call.function, [*function_names(), *self.model.functions,
-                                                   *special.FUNCTIONS]),
-            )  # fmt: skip
+                hints=did_you_mean(call.function, written),
+            )
         if call.keywords:
             message = f"`{call.function}` takes nothing by name"
             fail("wrong-argument", message, call.span)
@@ -327,6 +328,9 @@ class Lowering:
         before = source.name.rstrip("'")
         for step in range(1, int(steps) + 1 - source.name.endswith("'")):
             state = f"prev_{source.name.rstrip(chr(39))}_{step}"
+            if state in self.model.declarations or state in self.model.equations:
+                message = f"`{state}` is the name of what `prev({source.name})` remembers"
+                fail("name-collision", message, call.span, hints=("rename yours",))
             if state not in self.values:
                 self.values[state] = self.builder.leaf("state", state, type_)
                 self.delays[state] = before

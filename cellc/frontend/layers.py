@@ -15,10 +15,12 @@ from cellc.diagnostics import Span, fail
 from cellc.frontend import special
 from cellc.frontend.expressions import Lowering
 from cellc.frontend.given import Given
+from cellc.frontend.labels import Label, cell_of, joined, title
 from cellc.frontend.shapes import dimension_of
 from cellc.frontend.splice import Call, Spliced, sequence_of, splice
 from cellc.frontend.suggest import did_you_mean
 from cellc.ir import Argument, Cell, Dim, Result
+from cellc.ir.types import Shape
 from cellc.ops import find, function_names
 from cellc.syntax import tree
 
@@ -29,37 +31,13 @@ FindCell = Callable[[tree.Name, dict[str, int]], Found | None]
 MOST_LAYERS = 200
 
 
-@dataclass(frozen=True)
-class Label:
-    """What the values of a layer are called: parameters may be shared, states never are.
-
-    ``bare`` leaves out the layer's own name, where the equation names it; ``shared``
-    parameters are the same however often the label is used.
-    """
-
-    params: str
-    states: str
-    suffix: str = ""
-    bare: bool = False
-    kept: bool = False
-    shared: bool = False
-
-    def behind(self, suffix: str) -> Label:
-        """The label with something behind it: a number, or a direction."""
-        return replace(self, suffix=f"{self.suffix}_{suffix}")
-
-    def of(self, prefix: str, name: str) -> str:
-        """The name of a layer under a prefix."""
-        return "_".join(part for part in (prefix, "" if self.bare else name) if part) + self.suffix
-
-
 @dataclass
 class Layers:
     """Applies cells and layers for one lowering.
 
     ``live`` are the states that each equation's layers keep, ``results`` what they add
     to the cell, ``arguments`` the sizes that they bring along, ``counts`` the sizes that
-    say how many layers a stack has.
+    say how many layers a stack has, ``sending`` the shared layers that are being applied.
     """
 
     lowering: Lowering
@@ -70,6 +48,7 @@ class Layers:
     picks: dict[tuple[str, ...], list[str]] = field(default_factory=dict)
     labels: set[str] = field(default_factory=set)
     counts: set[str] = field(default_factory=set)
+    sending: list[str] = field(default_factory=list)
 
     # calls in equations
 
@@ -78,16 +57,16 @@ class Layers:
         values = self._call(call)
         return None if values is None else values[0][1]
 
-    def pick(self, pick: tree.Pick) -> str:
+    def pick(self, pick: tree.Pick, wanted: Shape | None) -> str:
         """One of the values of a call with several targets."""
         if pick.targets not in self.picks:
-            self.picks[pick.targets] = self._all(pick)
+            self.picks[pick.targets] = self._all(pick, wanted)
         return self.picks[pick.targets][pick.index]
 
-    def _all(self, pick: tree.Pick) -> list[str]:
+    def _all(self, pick: tree.Pick, wanted: Shape | None) -> list[str]:
         call, count = pick.value, len(pick.targets)
         if isinstance(call, tree.Call) and call.function == "split":
-            return special.split(self.lowering, call, count, pick.span)
+            return special.split(self.lowering, call, count, wanted)
         values = self._call(call) if isinstance(call, tree.Call) else None
         if values is None:
             fail("wrong-target-count", "only a cell or `split` gives several values", pick.span)
@@ -102,7 +81,7 @@ class Layers:
         name = tree.Name(call.function, call.function_span)
         share = self.lowering.model.shares.get(call.function)
         if share is not None:
-            name = _cell_name(share)
+            name = cell_of(share)
         found = self._found(name, call)
         if found is None:
             return None
@@ -121,7 +100,7 @@ class Layers:
 
     def _label_of_call(self, share: tree.Share | None) -> Label:
         owner, target = self.lowering.label, self.lowering.target.rstrip("'")
-        params = owner if share is None else _joined(share.name, self.lowering.place)
+        params = owner if share is None else self._params_of(share)
         return Label(params, target, bare=True, shared=share is not None)
 
     # layers
@@ -157,10 +136,22 @@ class Layers:
             return COMBINATORS[name](self, call, value, label)
         share = self.lowering.model.shares.get(name)
         if share is not None:
-            states = _joined(label.states, name)
-            shared = Label(share.name, states, label.suffix, True, label.kept, shared=True)
-            return self.apply(share.layer, value, shared)
+            return self._apply_shared(share, value, label.within(name, self._params_of(share)))
         return self._plain(layer, name, value, label)
+
+    def _params_of(self, share: tree.Share) -> str:
+        """One set of parameters, or one at every position of an axis that is not tied."""
+        return joined(share.name, self.lowering.place)
+
+    def _apply_shared(self, share: tree.Share, value: str, label: Label) -> str:
+        if share.name in self.sending:
+            circle = [*self.sending[self.sending.index(share.name) :], share.name]
+            fail("cycle", f"a layer is made of itself: {' → '.join(circle)}", share.span)
+        self.sending.append(share.name)
+        try:
+            return self.apply(share.layer, value, label)
+        finally:
+            self.sending.pop()
 
     def _plain(self, layer: tree.Name | tree.Call, name: str, value: str, label: Label) -> str:
         """A function of one value, or a cell."""
@@ -208,7 +199,7 @@ class Layers:
 
     def _named(self, value: str, label: Label, name: str) -> str:
         """A layer's value under the layer's name, so that a trace can ask for it."""
-        builder, title = self.lowering.builder, label.of(label.states, name)
+        builder, title = self.lowering.builder, label.of_states(name)
         free = title not in builder.nodes and not builder.is_used(value)
         unnamed = value.isdigit() and name and not label.bare
         return builder.rename(value, title) if unnamed and free else value
@@ -228,10 +219,13 @@ class Layers:
         fail("not-a-layer", f"there is no layer `{name}`", span, hints=hints)
 
     def _splice(self, given: Given, label: Label, name: str) -> Spliced:
-        states, number = self._unique(label.of(label.states, name))
-        params = label.of(label.params, name)
+        states, number = self._unique(label.of_states(name))
+        params = label.of_params(name)
         if number > 1 and not label.shared:
             params = states if label.params == label.states else f"{params}_{number}"
+        self._check_free([*(joined(params, name) for name in given.cell.params),
+                          *(joined(states, name) for name in given.cell.states
+                            if name not in given.values)], given.span)  # fmt: skip
         nodes = self.lowering.builder.nodes
         axis = sequence_of([nodes[value].type for value in given.values.values()])
         spliced = splice(
@@ -243,6 +237,14 @@ class Layers:
             self.arguments.setdefault(state, dim_argument)
         self.results += spliced.results
         return spliced
+
+    def _check_free(self, names: list[str], span: Span) -> None:
+        """What a call adds has names that the text has not given to something else."""
+        model = self.lowering.model
+        for name in names:
+            if name in model.declarations or name in model.equations or name in model.implied:
+                hint = "what an applied cell brings along is called after the call; rename yours"
+                fail("name-collision", f"two values are called `{name}`", span, hints=(hint,))
 
     def _unique(self, label: str) -> tuple[str, int]:
         """The label, with a number behind it where it is taken, and that number."""
@@ -290,11 +292,11 @@ class Layers:
         lowering, layer = self.lowering, call.args[0]
         forward = self.apply(layer, value, label.behind("forward"))
         reversed_ = special.over_sequence(lowering, "reverse", value, call)
-        reversed_ = self._named(reversed_, label.behind("reversed"), _title(layer))
+        reversed_ = self._named(reversed_, label.behind("reversed"), title(layer))
         backward = self.apply(layer, reversed_, label.behind("backward"))
         backward = special.over_sequence(lowering, "reverse", backward, call)
         joined = lowering.builder.add("concat", [forward, backward], call.span)
-        return self._named(joined, label, _title(layer))
+        return self._named(joined, label, title(layer))
 
     def residual(self, call: tree.Call, value: str, label: Label) -> str:
         """What the layer gives, added to what it was given."""
@@ -342,7 +344,7 @@ class Layers:
         hidden = tree.Name(stem, call.span)
         dropped = tree.Call("dropout", (hidden, rate), call.span, call.span)
         result = self.lowering.within(dropped, None, {hidden.name: value})
-        return self._named(result, label.behind(f"{number}_dropped"), _title(call.args[0]))
+        return self._named(result, label.behind(f"{number}_dropped"), title(call.args[0]))
 
 
 COMBINATORS: dict[str, Callable[[Layers, tree.Call, str, Label], str]] = {
@@ -354,26 +356,3 @@ COMBINATORS: dict[str, Callable[[Layers, tree.Call, str, Label], str]] = {
 
 #: What these names mean in a row of layers, where values are sequences.
 _OF_SEQUENCES = {"last": "last", "first": "first", "mean": "mean_over", "reverse": "reverse"}
-
-
-def _title(layer: tree.Expression) -> str:
-    """What a layer is called after: the cell that it applies, however often and in which way."""
-    while isinstance(layer, (tree.Flow, tree.Call)):
-        if isinstance(layer, tree.Flow):
-            layer = layer.layer
-        elif layer.function in COMBINATORS and layer.args:
-            layer = layer.args[0]
-        else:
-            return layer.function
-    return layer.name if isinstance(layer, tree.Name) else ""
-
-
-def _cell_name(share: tree.Share) -> tree.Name:
-    if not isinstance(share.layer, tree.Name):
-        fail("not-a-layer", f"`{share.name}` is no single cell", share.span,
-             hints=(f"send a value through it: `x -> {share.name}`",))  # fmt: skip
-    return share.layer
-
-
-def _joined(label: str, name: str) -> str:
-    return f"{label}_{name}" if label and name else label or name

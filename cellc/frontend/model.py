@@ -52,6 +52,15 @@ class Model:
         """The declarations of one kind, in order."""
         return [d for d in self.declarations.values() if d.kind == kind]
 
+    def span_of(self, name: str) -> Span:
+        """Where a name is defined, with or without a prime; else where the cell is."""
+        for written in (name, f"{name}'"):
+            if written in self.equations:
+                return self.equations[written].span
+            if written in self.declarations:
+                return self.declarations[written].span
+        return self.functions[name].span if name in self.functions else self.span
+
     def kind_of(self, name: str) -> str | None:
         """What a name stands for, in words; None where it is not known."""
         if name in self.declarations:

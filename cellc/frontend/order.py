@@ -8,6 +8,9 @@ from cellc.diagnostics import Collector, Diagnostic, Related
 from cellc.frontend.model import Model
 from cellc.syntax import tree
 
+#: Layers that act on a layer.
+COMBINATOR_NAMES = frozenset({"stack", "bidirectional", "residual", "stateful"})
+
 
 def check_uses(model: Model, found: Collector) -> None:
     """Report states without an update, and own definitions that nothing uses."""
@@ -48,22 +51,31 @@ def reads(expression: tree.Expression, model: Model) -> list[str]:
             if part.function == "prev" and part.args and has_stated_shape(part.args[0], model):
                 continue
         if isinstance(part, tree.Flow):
-            names += layer_names(part.layer)
+            names += layer_names(part.layer, model)
         pending.extend(reversed(tree.operands(part)))
     return names
 
 
-def layer_names(layer: tree.Expression) -> list[str]:
-    """Every name in a layer: of cells, layers, sizes and options."""
-    names: list[str] = []
-    for part in tree.walk(layer):
-        if isinstance(part, tree.Name):
-            names.append(part.name)
-        elif isinstance(part, tree.Call):
-            names.append(part.function)
-        elif isinstance(part, tree.Flow):
-            names += layer_names(part.layer)
-    return names
+def layer_names(layer: tree.Expression, model: Model) -> list[str]:
+    """The names that a layer reads: small functions, shared layers, sizes and options.
+
+    A cell or layer is no value, even where a value is called the same:
+    ``embedding = x -> embedding(V, 32)``.
+    """
+    match layer:
+        case tree.Name(name=name):
+            return [name] if name in model.functions or name in model.shares else []
+        case tree.Flow():
+            return [*layer_names(layer.value, model), *layer_names(layer.layer, model)]
+        case tree.Call():
+            acts_on = layer.args[: layer.function in COMBINATOR_NAMES]
+            names = [name for part in acts_on for name in layer_names(part, model)]
+            values = [*layer.args[len(acts_on) :], *(value for _, value in layer.keywords)]
+            names += [name for value in values for name in _all_names(value, model)]
+            known = layer.function in model.functions or layer.function in model.shares
+            return [layer.function, *names] if known else names
+        case _:
+            return []
 
 
 def has_stated_shape(expression: tree.Expression, model: Model) -> bool:
@@ -99,7 +111,7 @@ def _dependencies(model: Model) -> nx.DiGraph[str]:
 def needed_names(model: Model) -> set[str]:
     """Everything that outputs, state updates and initial values reach."""
     graph = _dependencies(model)
-    ends = [name for value in model.outputs for name in _all_names(value)]
+    ends = [name for value in model.outputs for name in _all_names(value, model)]
     ends += [f"{state.name}'" for state in model.of_kind("state")]
     needed: set[str] = set()
     pending = list(ends)
@@ -111,30 +123,32 @@ def needed_names(model: Model) -> set[str]:
         if name in graph:
             pending.extend(graph.predecessors(name))
         if name in model.equations:
-            pending.extend(_all_names(model.equations[name].value))
+            pending.extend(_all_names(model.equations[name].value, model))
         if name in model.shares:
-            pending.extend(_all_names(model.shares[name].layer))
+            pending.extend(layer_names(model.shares[name].layer, model))
         if name.rstrip("'") in model.declarations:
             pending.append(name.rstrip("'"))
             declaration = model.declarations[name.rstrip("'")]
             initial = [declaration.initial] if declaration.initial is not None else []
             words = [part for modifier in declaration.modifiers for part in modifier.args]
-            pending.extend(inner for value in initial + words for inner in _all_names(value))
+            pending.extend(inner for value in initial + words for inner in _all_names(value, model))
     return needed
 
 
-def _all_names(expression: tree.Expression) -> list[str]:
-    return [
-        name
-        for part in tree.walk(expression)
-        for name in (layer_names(part.layer) if isinstance(part, tree.Flow) else _own_names(part))
-    ]
+def _all_names(expression: tree.Expression, model: Model) -> list[str]:
+    return [name for part in tree.walk(expression) for name in _own_names(part, model)]
 
 
-def _own_names(part: tree.Expression) -> list[str]:
-    if isinstance(part, tree.Name):
-        return [part.name]
-    return [part.function] if isinstance(part, tree.Call) else []
+def _own_names(part: tree.Expression, model: Model) -> list[str]:
+    match part:
+        case tree.Name(name=name):
+            return [name]
+        case tree.Call(function=function):
+            return [function]
+        case tree.Flow(layer=layer):
+            return layer_names(layer, model)
+        case _:
+            return []
 
 
 def _check_states(model: Model, found: Collector) -> None:

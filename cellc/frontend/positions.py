@@ -66,7 +66,7 @@ class Extents:
             return inner - {axis} if axis is not None else inner
         if isinstance(expression, tree.Flow):
             return inner | _union(
-                self.of.get(name, NOWHERE) for name in layer_names(expression.layer)
+                self.of.get(name, NOWHERE) for name in layer_names(expression.layer, self.model)
             )
         return inner
 

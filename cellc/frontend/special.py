@@ -12,12 +12,15 @@ from typing import Protocol
 from cellc.diagnostics import fail
 from cellc.frontend.builder import Builder
 from cellc.frontend.model import Model
-from cellc.frontend.shapes import dimension_of
+from cellc.frontend.shapes import dimension_of, shape_of
 from cellc.ir import BATCH, NOWHERE, Type
 from cellc.ir.types import Shape, shape_text
 from cellc.syntax import tree
 
 Formals = dict[str, str]
+
+#: What only unrolling calls; nobody can write names like these.
+AT, STACK = "[at]", "[stack]"
 
 
 class Lowering(Protocol):
@@ -85,7 +88,7 @@ def _window(lowering: Lowering, call: tree.Call, wanted: Shape | None, formals: 
     """``window(v, width)``: the values of the steps around each step."""
     _check_count(call, 2, 2)
     value = lowering.within(call.args[0], None, formals)
-    width = dimension_of(call.args[1], lowering.model)
+    (width,) = shape_of(call.args[1:], lowering.model)
     axis = sequence_axis(lowering.builder.nodes[value].type)
     if axis is None:
         fail("constant-along-axis", "a window slides over a sequence", call.args[0].span)
@@ -101,16 +104,19 @@ def _split(lowering: Lowering, call: tree.Call, wanted: Shape | None, formals: F
     )
 
 
-def split(lowering: Lowering, call: tree.Call, count: int, span: object) -> list[str]:
-    """The equal parts of a value along its first dimension."""
+def split(lowering: Lowering, call: tree.Call, count: int, part: Shape | None) -> list[str]:
+    """The equal parts of a value along its first dimension; ``part`` is the shape of one."""
     _check_count(call, 1, 1)
-    value = lowering.lower(call.args[0])
+    wanted = (part[0] * count, *part[1:]) if part else None
+    value = lowering.lower(call.args[0], wanted)
     shape = lowering.builder.nodes[value].type.shape
     if not shape:
         fail("shape-clash", "a scalar cannot be split", call.span)
     size = shape[0] / count
     if any(c.denominator != 1 for _, c in size.terms):
-        fail("shape-clash", f"{shape_text(shape)} has no {count} equal parts", call.span)
+        hint = f"state the size of what is split, such as `z[{count}*H] = …`"
+        message = f"{shape_text(shape)} has no {count} equal parts"
+        fail("shape-clash", message, call.span, hints=(hint,))
     return [
         lowering.builder.add("slice", [value], call.span, start=size * k, stop=size * (k + 1))
         for k in range(count)
@@ -222,8 +228,8 @@ FUNCTIONS: dict[str, Special] = {
     "mean": _mean,
     "window": _window,
     "split": _split,
-    "stack": _stack,
-    "at": _at,
+    STACK: _stack,
+    AT: _at,
     "all": _all,
     "zeros": _zeros,
     "dropout": _dropout,

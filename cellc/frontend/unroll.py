@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from cellc.diagnostics import Collector, Diagnostic, fail
+from cellc.frontend import special
 from cellc.frontend.model import Implied, Model
+from cellc.frontend.order import COMBINATOR_NAMES
 from cellc.frontend.positions import Extents, Position
 from cellc.frontend.suggest import did_you_mean
 from cellc.ir.types import Extent
@@ -39,6 +41,11 @@ def unroll(model: Model, found: Collector) -> Model:
 
 
 def _check_axes(model: Model, found: Collector) -> None:
+    for axis in model.axes.values():
+        if axis.name in ("time", "batch"):
+            message = f"an axis cannot be called `{axis.name}`"
+            hint = "every cell has this axis already"
+            found.add(Diagnostic("reserved-name", message, axis.span, hints=(hint,)))
     known = [*model.axes, "time"]
     for declaration in model.declarations.values():
         for name in declaration.along:
@@ -73,6 +80,7 @@ class _Unrolling:
     def __init__(self, model: Model, extents: Extents) -> None:
         self.model, self.extents = model, extents
         self.entries: dict[str, tree.Equation] = {}
+        self.origins: dict[str, str] = {}
 
     def run(self) -> Model:
         model = self.model
@@ -100,7 +108,17 @@ class _Unrolling:
         if stem in self.extents.travels:
             prime = ""
         numbers = [str(place[axis]) for axis in self.extents.axes if axis in extent]
-        return "_".join([stem, *numbers]) + prime
+        made = "_".join([stem, *numbers])
+        self._claim(made, stem)
+        return made + prime
+
+    def _claim(self, made: str, origin: str) -> None:
+        """Two values must not have one name, of which one is a name at a position."""
+        other = self.origins.setdefault(made, origin)
+        if other != origin:
+            shorter, longer = sorted((origin, other), key=len)
+            message = f"`{made}` is what `{shorter}` is called at a position; choose another name"
+            fail("duplicate-name", message, self.model.span_of(longer))
 
     def placed(self, expression: tree.Expression, place: Position) -> tree.Expression:
         """An expression as it reads at one position."""
@@ -114,10 +132,35 @@ class _Unrolling:
                 return self._gathered(expression, axis, place)
             case tree.Call(function=function) if extents.of.get(function):
                 expression = replace(expression, function=self.instance(function, place))
+            case tree.Flow():
+                expression = self._placed_flow(expression, place)
             case tree.Pick(targets=targets):
                 names = tuple(self.instance(target, place) for target in targets)
                 expression = replace(expression, targets=names)
         return tree.changed(expression, lambda part: self.placed(part, place))
+
+    def _placed_flow(self, flow: tree.Flow, place: Position) -> tree.Flow:
+        """A flow whose layer reads as it does at one position."""
+        layer = self._placed_layer(flow.layer, place)
+        assert isinstance(layer, (tree.Name, tree.Call))
+        return replace(flow, layer=layer)
+
+    def _placed_layer(self, layer: tree.Expression, place: Position) -> tree.Expression:
+        """A layer as it reads at one position; cells and layers have no positions."""
+        match layer:
+            case tree.Name(name=name) if name in self.model.functions:
+                return replace(layer, name=self.instance(name, place))
+            case tree.Flow():
+                flow = self._placed_flow(layer, place)
+                return replace(flow, value=self._placed_layer(layer.value, place))
+            case tree.Call():
+                acts_on = layer.args[: layer.function in COMBINATOR_NAMES]
+                placed = [self._placed_layer(part, place) for part in acts_on]
+                placed += [self.placed(part, place) for part in layer.args[len(acts_on) :]]
+                words = tuple((word, self.placed(part, place)) for word, part in layer.keywords)
+                return replace(layer, args=tuple(placed), keywords=words)
+            case _:
+                return layer
 
     def _arriving(self, state: tree.Name, place: Position) -> tree.Expression:
         """What a travelling state brings to a position."""
@@ -158,7 +201,7 @@ class _Unrolling:
         parts = [self.placed(value, {**place, axis: k}) for k in range(1, length + 1)]
         dim = self.extents.axes[axis].length
         assert dim is not None
-        return replace(call, function="stack", args=(dim, *parts))
+        return replace(call, function=special.STACK, args=(dim, *parts))
 
     def _equations(self) -> Iterator[tree.Equation]:
         for equation in self.model.equations.values():
@@ -189,7 +232,7 @@ class _Unrolling:
                 for axis in self.extents.axes:
                     if axis in extent:
                         index = tree.Number(float(place[axis] - 1), span)
-                        value = tree.Call("at", (value, index), span, span)
+                        value = tree.Call(special.AT, (value, index), span, span)
                 name = self.instance(declaration.name, place)
                 yield tree.Equation(name, None, value, span)
 
