@@ -244,6 +244,7 @@ CODES: dict[str, str] = {
     "unknown-rename": "A derived cell renames something its base lacks.",
     "unused-definition": "Nothing uses the definition.",
     "unknown-axis": "A value runs along an axis that is declared nowhere.",
+    "mixed-axes": "Values of two sequence axes meet.",
     "varies-along-axis": "An output has a value at every position of an axis.",
     "constant-along-axis": "A value is gathered along an axis along which it does not vary.",
     "wrong-target-count": "A call gives more or fewer values than there are names for them.",

@@ -152,7 +152,7 @@ def difference(a: Result, b: Result) -> float:
     """The largest difference between two results."""
     pairs = [*zip(a[0], b[0], strict=True), *zip(a[1], b[1], strict=True)]
     assert all(x.shape == y.shape for x, y in pairs)
-    return max((float(np.abs(x - y).max()) for x, y in pairs if x.size), default=0.0)
+    return float(np.max([np.abs(x - y).max() for x, y in pairs if x.size], initial=0.0))
 
 
 def _bare(values: list[Any]) -> Any:

@@ -1,72 +1,162 @@
 """Cells that are other cells when some of their weights are special: identities of the zoo.
 
 Each test takes random parameters of one cell, writes out those that make the other one the same,
-and compares the two on a ragged batch from random states.
+and compares the two from random states, in both backends, at O0 and O2, on whole and on ragged
+batches. Those of grids, stacks and networks are in the module next to this one.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 import cellc
-from cellc.views.summary import summarise
+from tests.running import Result, listed
 
 Array = NDArray[np.float64]
 Params = dict[str, Array]
 
 STEPS, BATCH, LENGTHS = 5, 3, np.array([5, 2, 4])
 I, H = 3, 4
-SIZES = {"input_size": I, "hidden_size": H}
+SIZES: dict[str, Any] = {"input_size": I, "hidden_size": H}
 GATES = "fiog"
-OPEN = 40.0  # a sigmoid of it is one within 1e-17
+OPEN = 40.0  # a sigmoid of it is one within 1e-17, and that of -OPEN zero
 
 
-def random(*shape: int, seed: int = 0) -> Array:
-    return np.asarray(np.random.default_rng((seed, *shape)).standard_normal(shape))
+@dataclass(frozen=True)
+class Way:
+    """One way to look at an identity: on these random numbers, compiled like this."""
+
+    target: str
+    level: str
+    ragged: bool
+    seed: int
+
+    def random(self, name: str, *shape: int) -> Array:
+        """Random numbers that depend on the way, their name and their shape."""
+        rng = np.random.default_rng([self.seed, *name.encode(), *shape])
+        return np.asarray(rng.standard_normal(shape))
+
+    def sequence(self, size: int = I) -> Array:
+        return self.random("x", STEPS, BATCH, size)
+
+    def state(self, count: int = 1, size: int = H) -> tuple[Array, ...]:
+        return tuple(self.random(f"state {n}", BATCH, size) for n in range(count))
+
+    def params(self, cell: cellc.Cell | str, **sizes: int) -> Params:
+        """Random parameters of a cell, by their names in state_dict."""
+        fresh = compiled(cell)(**sizes).params
+        return {name: 0.7 * self.random(name, *np.shape(v)) for name, v in fresh.items()}
+
+    def run(
+        self,
+        cell: cellc.Cell | str,
+        params: Params,
+        *inputs: Array,
+        state: tuple[Array, ...] = (),
+        training: bool = False,
+        draws: dict[str, Array] | None = None,
+        **arguments: Any,
+    ) -> Result:
+        """Outputs and final states; draws are one array per step for each mask."""
+        module = compiled(cell, self.target, self.level)(**arguments)
+        given = {"state": state[0] if len(state) == 1 else state} if state else {}
+        words: dict[str, Any] = {}
+        if self.target == "numpy":
+            words |= {"lengths": LENGTHS} if self.ragged else {}
+            words |= {"draws": draws} if draws else {}
+            words |= {"training": True} if training else {}
+            module.params = params
+            outputs, ends = module(*inputs, **given, **words)
+            return listed(outputs), listed(ends)
+        words |= {"draws": {n: self._packed(mask) for n, mask in draws.items()}} if draws else {}
+        module = module.double().train(training)
+        module.load_state_dict(tensors(params))
+        outputs, ends = module(*map(self._packed, inputs), **tensors(given), **words)
+        return [_padded(y) for y in listed(outputs)], [_padded(s) for s in listed(ends)]
+
+    def agree(
+        self,
+        ours: tuple[cellc.Cell | str, Params],
+        theirs: tuple[cellc.Cell | str, Params],
+        *inputs: Array,
+        **words: Any,
+    ) -> None:
+        """Two cells with their parameters give the same outputs and final states."""
+        same(self.run(*ours, *inputs, **words), self.run(*theirs, *inputs, **words))
+
+    def alive(self, y: Array) -> Array:
+        """Zero where a sequence has ended."""
+        return y * (np.arange(STEPS)[:, None] < LENGTHS)[..., None] if self.ragged else y
+
+    def still(self, *state: Array) -> Result:
+        """What a cell gives whose state, the output first, does not move."""
+        return [self.alive(np.broadcast_to(state[0], (STEPS, *state[0].shape)))], list(state)
+
+    def _packed(self, x: Array) -> Any:
+        if not self.ragged:
+            return tensors(x)
+        return pack_padded_sequence(tensors(x), tensors(LENGTHS), enforce_sorted=False)
 
 
-def module_of(cell: cellc.Cell | str, **arguments: Any) -> Any:
-    """A NumPy cell, given itself or by the name of a shipped one."""
-    cell = cellc.load(cell) if isinstance(cell, str) else cell
-    return cellc.compile(cell, "numpy")(**arguments)
+WAYS = (
+    Way("numpy", "O2", ragged=True, seed=0),
+    Way("numpy", "O0", ragged=False, seed=1),
+    Way("torch", "O2", ragged=False, seed=2),
+    Way("torch", "O0", ragged=True, seed=3),
+)
+every_way = pytest.mark.parametrize(
+    "way", WAYS, ids=lambda w: f"{w.target}-{w.level}-{'ragged' if w.ragged else 'whole'}"
+)
 
 
-def drawn(cell: cellc.Cell | str, **sizes: int) -> Params:
-    """Random parameters of a cell, by their names in state_dict."""
-    fresh = module_of(cell, **sizes).params
-    return {name: 0.7 * random(*np.shape(v), seed=n) for n, (name, v) in enumerate(fresh.items())}
+@cache
+def _shipped(name: str, target: str, level: str) -> Any:
+    return cellc.compile(cellc.load(name), target, level)
 
 
-def run(
-    cell: cellc.Cell | str, params: Params, x: Array, state: Any = None, **sizes: Any
-) -> tuple[Array, list[Array]]:
-    """The first output and the final states, on sequences that end at LENGTHS."""
-    module = module_of(cell, **sizes)
-    assert {n: v.shape for n, v in params.items()} == {n: v.shape for n, v in module.params.items()}
-    module.params = params
-    y, ends = module(x, lengths=LENGTHS, **({} if state is None else {"state": state}))
-    return y, list(ends) if isinstance(ends, tuple) else [ends]
+def compiled(cell: cellc.Cell | str, target: str = "numpy", level: str = "O2") -> Any:
+    """The class of a cell, or of a shipped one by its name."""
+    if isinstance(cell, str):
+        return _shipped(cell, target, level)
+    return cellc.compile(cell, target, level)
 
 
-def same(a: tuple[Array, list[Array]], b: tuple[Array, list[Array]]) -> None:
-    np.testing.assert_allclose(a[0], b[0], rtol=0, atol=1e-12)
-    assert len(a[1]) == len(b[1])
-    for left, right in zip(a[1], b[1], strict=True):
-        np.testing.assert_allclose(left, right, rtol=0, atol=1e-12)
+def tensors(value: Any) -> Any:
+    """Arrays as tensors, in tuples and dictionaries too."""
+    if isinstance(value, dict):
+        return {name: tensors(v) for name, v in value.items()}
+    return tuple(map(tensors, value)) if isinstance(value, tuple) else torch.from_numpy(value)
+
+
+def _padded(value: Any) -> Array:
+    whole = pad_packed_sequence(value)[0] if isinstance(value, PackedSequence) else value
+    return np.asarray(whole.detach().numpy())
+
+
+def close(a: Array, b: Array) -> None:
+    np.testing.assert_allclose(a, b, rtol=0, atol=1e-12, equal_nan=False)
+
+
+def same(a: Result, b: Result) -> None:
+    """The same outputs and the same final states."""
+    for ours, theirs in zip(a, b, strict=True):
+        assert len(ours) == len(theirs)
+        for left, right in zip(ours, theirs, strict=True):
+            assert left.shape == right.shape
+            close(left, right)
 
 
 def joined(left: Array, right: Array) -> Array:
     """One weight for a concatenation, from one for each part."""
     return np.concatenate([left, right], axis=-1)
-
-
-X = random(STEPS, BATCH, I, seed=100)
-STATE = (random(BATCH, H, seed=101), random(BATCH, H, seed=102))
 
 
 # Cells that are the same as soon as they are written.
@@ -75,319 +165,235 @@ STATE = (random(BATCH, H, seed=101), random(BATCH, H, seed=102))
 @pytest.mark.parametrize(
     ("text", "twin"),
     [
+        ("cell a from np", "lstm"),
+        ("cell a from vanilla_lstm", "peephole_lstm"),
         ("cell a from vanilla_lstm\nf = 1 - i", "cifg"),
         ("cell a from vanilla_lstm\ni = 1 - f", "cifg_forget"),
+        ("cell a from vanilla_lstm\ni = 1", "nig"),
         ("cell a from vanilla_lstm\nf = 1", "nfg"),
+        ("cell a from vanilla_lstm\no = 1", "nog"),
+        ("cell a from vanilla_lstm\ng = b + W·[h, x]", "niaf"),
+        ("cell a from vanilla_lstm\nh' = c'*o", "noaf"),
         ("cell a from cifg\nf = sigmoid(W·[h, x] + p*c + b)", "vanilla_lstm"),
         ("cell a from np\nf = f_\nf_ = sigmoid(W_f·[h, x] + b_f)", "lstm"),
         ("cell a from gru\nh' = (1 - z)*h + z*n", "gru_update"),
+        ("cell a from gru_update\nz = sigmoid(W·x + U·tanh(h) + b)", "mut3"),
+        ("cell a from gru_update\ninput x[H]\nr = sigmoid(x + U·h + b)", "mut2"),
         ("cell a from recurrent_dropout_lstm\nc' = f*c + i*g", "lstm"),
+        ("cell a from zoneout_lstm\nc' = m\nh' = k", "lstm"),
         ("cell a from leaky_rnn\nμ' = v", "rnn"),
-        ("cell a\ninput x[I]\nh = lstm(x)\noutput h", "lstm"),
-        ("cell a\ninput x[I]\noutput x -> lstm", "lstm"),
+        ("cell a from irnn", "relu_rnn"),
     ],
 )
 def test_equations_written_another_way_have_the_key_of_the_cell(text: str, twin: str) -> None:
     assert cellc.parse(text).key() == cellc.load(twin).key()
 
 
-def test_a_tied_and_an_untied_axis_are_different_cells() -> None:
-    assert cellc.load("grid_lstm_2d").key() != cellc.load("grid_lstm_2d_tied").key()
+# Gates held open or shut.
 
 
-# Gates held open.
-
-
+@every_way
 @pytest.mark.parametrize(("name", "gate"), [("nig", "i"), ("nfg", "f"), ("nog", "o")])
-def test_a_missing_gate_is_one_that_is_held_open(name: str, gate: str) -> None:
-    params = drawn(name, **SIZES)
+def test_a_missing_gate_is_one_that_is_held_open(way: Way, name: str, gate: str) -> None:
+    params = way.params(name, **SIZES)
     held = {
         f"W_{gate}": np.zeros((H, H + I)),
         f"p_{gate}": np.zeros(H),
         f"b_{gate}": np.full(H, OPEN),
     }
+    x, state = way.sequence(), way.state(2)
+    ours, theirs = (name, params), ("vanilla_lstm", params | held)
+    way.agree(ours, theirs, x, state=state, **SIZES)
+
+
+@every_way
+def test_gru_with_open_reset_and_shut_update_gate_is_rnn(way: Way) -> None:
+    rnn = way.params("rnn", **SIZES)
+    gru: Params = {f"W_{g}": np.zeros((H, I)) for g in "rz"}
+    gru |= {f"U_{g}": np.zeros((H, H)) for g in "rz"}
+    gru |= {"b_r": np.full(H, OPEN), "b_z": np.full(H, -OPEN)}
+    gru |= {"W_n": rnn["U_h"], "U_n": rnn["W_h"], "b_n": rnn["b_h"]}
+    x, state = way.sequence(), way.state()
+    way.agree(("gru", gru), ("rnn", rnn), x, state=state, **SIZES)
+
+
+@every_way
+def test_gru_update_is_gru_with_its_gate_turned_round(way: Way) -> None:
+    gru = way.params("gru", **SIZES)
+    turned = gru | {name: -gru[name] for name in ("W_z", "U_z", "b_z")}
+    x, state = way.sequence(), way.state()
+    way.agree(("gru", gru), ("gru_update", turned), x, state=state, **SIZES)
+
+
+@every_way
+def test_cifg_forget_is_cifg_with_its_gate_turned_round(way: Way) -> None:
+    cifg = way.params("cifg", **SIZES)
+    turned = {n: v for n, v in cifg.items() if not n.endswith("_i")}
+    turned |= {f"{kind}_f": -cifg[f"{kind}_i"] for kind in "Wpb"}
+    x, state = way.sequence(), way.state(2)
+    way.agree(("cifg", cifg), ("cifg_forget", turned), x, state=state, **SIZES)
+
+
+@every_way
+def test_gru_whose_recurrent_candidate_is_diagonal_may_reset_after_the_product(way: Way) -> None:
+    gru = way.params("gru", **SIZES)
+    gru["U_n"] = np.diag(np.diag(gru["U_n"]))
+    x, state = way.sequence(), way.state()
+    after = gru | {"b_hn": np.zeros(H)}
+    way.agree(("gru", gru), ("gru_reset_after", after), x, state=state, **SIZES)
+
+
+@every_way
+def test_mut2_is_gru_update_whose_reset_gate_adds_the_input_as_it_is(way: Way) -> None:
+    mut2 = way.params("mut2", hidden_size=H)
+    gru = {"W_n": mut2["W_h"], "U_n": mut2["U_h"], "b_n": mut2["b_h"], "W_r": np.eye(H)}
+    gru |= {name: mut2[name] for name in ("U_r", "b_r", "W_z", "U_z", "b_z")}
+    x, state = way.sequence(H), way.state()
     same(
-        run(name, params, X, STATE, **SIZES), run("vanilla_lstm", params | held, X, STATE, **SIZES)
+        way.run("mut2", mut2, x, state=state, hidden_size=H),
+        way.run("gru_update", gru, x, state=state, input_size=H, hidden_size=H),
     )
 
 
-def test_gru_with_open_reset_and_shut_update_gate_is_rnn() -> None:
-    rnn = drawn("rnn", **SIZES)
-    gru: Params = {f"{w}_{g}": np.zeros((H, n)) for g in "rz" for w, n in (("W", I), ("U", H))}
-    gru |= {"b_r": np.full(H, OPEN), "b_z": np.full(H, -OPEN)}
-    gru |= {"W_n": rnn["U_h"], "U_n": rnn["W_h"], "b_n": rnn["b_h"]}
-    same(run("gru", gru, X, STATE[0], **SIZES), run("rnn", rnn, X, STATE[0], **SIZES))
+@every_way
+def test_mut1_whose_gates_ignore_the_input_is_gru_update_of_the_squashed_input(way: Way) -> None:
+    blind = {"W_z": np.zeros((H, H)), "W_r": np.zeros((H, H))}
+    mut1 = way.params("mut1", hidden_size=H) | blind
+    gru = blind | {name: mut1[name] for name in ("b_z", "U_r", "b_r")}
+    gru |= {"U_z": np.zeros((H, H)), "W_n": np.eye(H), "U_n": mut1["U_h"], "b_n": mut1["b_h"]}
+    x, state = way.sequence(H), way.state()
+    same(
+        way.run("mut1", mut1, x, state=state, hidden_size=H),
+        way.run("gru_update", gru, np.tanh(x), state=state, input_size=H, hidden_size=H),
+    )
 
 
-def test_gru_update_is_gru_with_its_gate_turned_round() -> None:
-    params = drawn("gru", **SIZES)
-    turned = {name: -v if name.endswith("_z") else v for name, v in params.items()}
-    same(run("gru", params, X, STATE[0], **SIZES), run("gru_update", turned, X, STATE[0], **SIZES))
+@every_way
+def test_peephole_lstm_without_peepholes_is_lstm(way: Way) -> None:
+    lstm = way.params("lstm", **SIZES)
+    shut = {f"p_{g}": np.zeros(H) for g in "ifo"}
+    x, state = way.sequence(), way.state(2)
+    way.agree(("peephole_lstm", lstm | shut), ("lstm", lstm), x, state=state, **SIZES)
 
 
+@every_way
+def test_full_gate_recurrence_without_its_matrices_is_vanilla(way: Way) -> None:
+    vanilla = way.params("vanilla_lstm", **SIZES)
+    nine = {f"R_{a}{b}": np.zeros((H, H)) for a in "ifo" for b in "ifo"}
+    x, state = way.sequence(), way.state(5)
+    outputs, ends = way.run("fgr", vanilla | nine, x, state=state, **SIZES)
+    same((outputs, ends[:2]), way.run("vanilla_lstm", vanilla, x, state=state[:2], **SIZES))
+
+
+@every_way
+def test_lstm_1997_blind_to_its_gates_is_an_lstm_without_forget_gate_in_units_of_two(
+    way: Way,
+) -> None:
+    old = way.params("lstm_1997", **SIZES)  # 4σ(a) - 2 is 2tanh(a/2), and 2σ(a) - 1 is tanh(a/2)
+    for g in "iog":
+        old[f"W_{g}"][:, H + I :] = 0
+    new = {f"W_{g}": old[f"W_{g}"][:, : H + I] for g in "io"} | {"W_g": old["W_g"][:, : H + I] / 2}
+    new |= {"b_i": old["b_i"], "b_o": old["b_o"], "b_g": old["b_g"] / 2}
+    new |= {f"p_{g}": np.zeros(H) for g in "io"}
+    x, (h, c, i, o) = way.sequence(), way.state(4)
+    outputs, ends = way.run("lstm_1997", old, x, state=(h, c, i, o), **SIZES)
+    theirs, (h_end, c_end) = way.run("nfg", new, x, state=(h, c / 2), **SIZES)
+    same((outputs, ends[:2]), (theirs, [h_end, 2 * c_end]))
+
+
+@every_way
+def test_linear_input_and_output_are_those_of_small_signals(way: Way) -> None:
+    linear = cellc.parse("cell linear_in_and_out from niaf\nh' = o*c'")
+    params = {name: 0.3 * v for name, v in way.params(linear, **SIZES).items()}
+    small = 1e-8  # tanh(a) is a within a^3
+    scale = joined(np.full((H, H), 1 / small), np.ones((H, I)))  # h and c are small, x is not
+    tiny = {f"W_{g}": params[f"W_{g}"] * scale for g in "fio"}
+    tiny |= {f"p_{g}": params[f"p_{g}"] / small for g in "fio"}
+    tiny |= {f"b_{g}": params[f"b_{g}"] for g in "fio"}
+    tiny |= {"W_g": params["W_g"] * scale * small, "b_g": params["b_g"] * small}
+    x, (h, c) = way.sequence(), way.state(2)
+    outputs, ends = way.run("vanilla_lstm", tiny, x, state=(small * h, small * c), **SIZES)
+    vanilla = [y / small for y in outputs], [s / small for s in ends]
+    same(way.run(linear, params, x, state=(h, c), **SIZES), vanilla)
+
+
+# Chance and other options.
+
+
+@every_way
 @pytest.mark.parametrize(
-    ("name", "words", "parent"),
+    ("name", "p", "parent"),
     [
-        ("leaky_rnn", {"alpha": 0.0}, "rnn"),
         ("recurrent_dropout_lstm", {"p": 0.0}, "lstm"),
         ("recurrent_dropout_gru", {"p": 0.0}, "gru"),
         ("zoneout_lstm", {"p_c": 0.0, "p_h": 0.0}, "lstm"),
     ],
 )
-def test_an_option_that_is_zero_gives_the_parent(
-    name: str, words: dict[str, float], parent: str
+def test_a_probability_of_zero_gives_the_parent(
+    way: Way, name: str, p: dict[str, Any], parent: str
 ) -> None:
-    theirs = drawn(parent, **SIZES)
-    names = {"U_h": "U_v", "W_h": "W_v", "b_h": "b_v"} if name == "leaky_rnn" else {}
-    ours = {names.get(n, n): v for n, v in theirs.items()}
-    state = STATE if "lstm" in name else STATE[0]
-    same(run(name, ours, X, state, **SIZES, **words), run(parent, theirs, X, state, **SIZES))
+    params = way.params(parent, **SIZES)
+    x, state = way.sequence(), way.state(1 if parent == "gru" else 2)
+    theirs = way.run(parent, params, x, state=state, **SIZES)
+    for training in (False, True):
+        same(way.run(name, params, x, state=state, training=training, **SIZES, **p), theirs)
 
 
-def test_a_fast_echo_state_network_is_rnn_with_a_readout() -> None:
-    esn = drawn("esn", **SIZES, output_size=2)
-    rnn = {"U_h": esn["W_in"], "W_h": esn["W_v"], "b_h": esn["b_v"]}
-    y, ends = run("esn", esn, X, STATE[0], **SIZES, output_size=2, alpha=1.0)
-    h, last = run("rnn", rnn, X, STATE[0], **SIZES)
-    alive = (np.arange(STEPS)[:, None] < LENGTHS)[..., None]
-    same((y, ends), (alive * (h @ esn["V_y"].T + esn["b_y"]), last))
+@every_way
+@pytest.mark.parametrize("name", ["recurrent_dropout_lstm", "recurrent_dropout_gru"])
+def test_dropout_is_over_after_training(way: Way, name: str) -> None:
+    parent = name.removeprefix("recurrent_dropout_")
+    params = way.params(parent, **SIZES)
+    x, state = way.sequence(), way.state(1 if parent == "gru" else 2)
+    theirs = way.run(parent, params, x, state=state, **SIZES)
+    same(way.run(name, params, x, state=state, p=0.5, **SIZES), theirs)
 
 
-def test_irnn_holds_what_is_not_negative_as_long_as_nothing_enters() -> None:
-    module = module_of("irnn", **SIZES)
-    h = np.abs(STATE[0])
-    y, end = module(0 * X, state=h)
-    np.testing.assert_array_equal(y, np.broadcast_to(h, y.shape))
-    np.testing.assert_array_equal(end, h)
-
-
-def test_full_gate_recurrence_without_its_matrices_is_vanilla() -> None:
-    vanilla = drawn("vanilla_lstm", **SIZES)
-    nine = {f"R_{a}{b}": np.zeros((H, H)) for a in "ifo" for b in "ifo"}
-    y, ends = run("fgr", vanilla | nine, X, (*STATE, *[random(BATCH, H)] * 3), **SIZES)
-    same((y, ends[:2]), run("vanilla_lstm", vanilla, X, STATE, **SIZES))
-
-
-# Structured and shared weights.
-
-
-def one_matrix(blocks: Array) -> Array:
-    """[K, m, n] as the block-diagonal [K*m, K*n]."""
-    count, rows, columns = blocks.shape
-    dense = np.zeros((count * rows, count * columns))
-    for k, block in enumerate(blocks):
-        dense[k * rows : (k + 1) * rows, k * columns : (k + 1) * columns] = block
-    return dense
-
-
-@pytest.mark.parametrize("groups", [1, 2, 4])
-def test_g_lstm_is_lstm_with_block_diagonal_matrices(groups: int) -> None:
-    sizes = {"input_size": 4, "hidden_size": 8}
-    x, state = random(STEPS, BATCH, 4), (random(BATCH, 8, seed=1), random(BATCH, 8, seed=2))
-    params = drawn("g_lstm", **sizes, groups=groups)
-    dense = {f"b_{g}": params[f"b_{g}"] for g in GATES}
-    for g in GATES:
-        dense[f"W_{g}"] = joined(one_matrix(params[f"U_{g}"]), one_matrix(params[f"W_{g}"]))
-    same(
-        run("g_lstm", params, x, state, **sizes, groups=groups),
-        run("lstm", dense, x, state, **sizes),
-    )
-
-
-def test_f_lstm_of_full_rank_is_lstm() -> None:
-    lstm = drawn("lstm", **SIZES)
-    basis = random(H + I, H + I)
-    factored = {n: v if n[0] == "b" else v @ np.linalg.inv(basis) for n, v in lstm.items()}
-    ours = run("f_lstm", factored | {"P_v": basis}, X, STATE, **SIZES, rank=H + I)
-    theirs = run("lstm", lstm, X, STATE, **SIZES)
-    np.testing.assert_allclose(ours[0], theirs[0], rtol=0, atol=1e-11)
-
-
-@pytest.mark.parametrize("cells", [1, 2])
-def test_memory_block_is_lstm_with_gate_rows_repeated_in_each_block(cells: int) -> None:
-    blocks = 3
-    units = blocks * cells
-    params = drawn("memory_block", input_size=I, blocks=blocks, block_size=cells)
-    lstm: Params = {}
-    for g in GATES:
-        times = 1 if g == "g" else cells
-        rows = [params[f"{w}_{g}"].reshape(units // times, -1) for w in "UWb"]
-        recurrent, forward, bias = (np.repeat(r, times, axis=0) for r in rows)
-        lstm |= {f"W_{g}": joined(recurrent, forward), f"b_{g}": bias[:, 0]}
-    state = (random(BATCH, units, seed=1), random(BATCH, units, seed=2))
-    shaped = tuple(s.reshape(BATCH, blocks, cells) for s in state)
-    y, ends = run("memory_block", params, X, shaped, input_size=I, blocks=blocks, block_size=cells)
-    flat = y.reshape(STEPS, BATCH, units), [e.reshape(BATCH, units) for e in ends]
-    same(flat, run("lstm", lstm, X, state, input_size=I, hidden_size=units))
-
-
-# Depth is time, turned by a right angle.
-
-
-def along_time(cell: str, params: Params, entry: Any, steps: int) -> Array:
-    """What a cell makes of a state in some steps without input."""
-    module = module_of(cell, input_size=1, hidden_size=H)
-    module.params = params
-    batch = len(entry[0] if isinstance(entry, tuple) else entry)
-    y, _ = module(np.zeros((steps, batch, 1)), state=entry)
-    return np.asarray(y[-1])
-
-
-@pytest.mark.parametrize("depth", [1, 2, 4])
-def test_grid_lstm_1d_over_depth_is_lstm_over_time_without_input(depth: int) -> None:
-    grid = cellc.load("grid_lstm_1d", L=depth)
-    one = {f"{k}_{g}": random(*shape, seed=n) for n, g in enumerate(GATES)
-           for k, shape in (("W", (H, H)), ("b", (H,)))}  # fmt: skip
-    params = {f"h_{n}_{name}": v for n in range(1, depth + 1) for name, v in one.items()}
-    params |= {"P_h": random(H, I, seed=7), "P_m": random(H, I, seed=8)}
-    module = module_of(grid, **SIZES)
-    module.params = params
-    shown, ends = module(X)
-    lstm = {n: joined(v, np.zeros((H, 1))) if n[0] == "W" else v for n, v in one.items()}
-    entry = (X[0] @ params["P_h"].T, X[0] @ params["P_m"].T)
-    np.testing.assert_allclose(shown[0], along_time("lstm", lstm, entry, depth), rtol=0, atol=1e-12)
-    assert not ends
-
-
-@pytest.mark.parametrize("depth", [1, 2, 4])
-def test_highway_with_tied_weights_is_a_gru_with_r_1_and_zero_input(depth: int) -> None:
-    highway = module_of(cellc.load("highway", L=depth), hidden_size=H)
-    one = {
-        n: random(*s, seed=7)
-        for n, s in (("U_z", (H, H)), ("U_n", (H, H)), ("b_z", (H,)), ("b_n", (H,)))
-    }
-    highway.params = {f"{name}_{n}": v for n in range(1, depth + 1) for name, v in one.items()}
-    x = random(STEPS, BATCH, H)
-    gru = one | {f"W_{g}": np.zeros((H, 1)) for g in "rzn"}
-    gru |= {"U_r": np.zeros((H, H)), "b_r": np.full(H, OPEN)}
-    y, _ = highway(x)
-    np.testing.assert_allclose(y[0], along_time("gru", gru, x[0], depth), rtol=0, atol=1e-12)
-
-
-# Stacks.
-
-
-def test_a_stack_is_a_grid_whose_depth_is_no_lstm() -> None:
-    grid = cellc.parse("""
-    cell grid
-    axis depth[L] = 3
-    input x[I]
-    state h1[H], m1[H]
-    state h2[H] along depth = x
-    h1', m1' = lstm_transform([h1, h2], m1)
-    h2' = h1'
-    output last(h2')
+@every_way
+def test_zoneout_after_training_mixes_by_the_probabilities(way: Way) -> None:
+    mixed = cellc.parse("""
+    cell mixed from lstm with c' as m, h' as k
+    c' = 0.3*c + 0.7*m
+    h' = 0.1*h + 0.9*k
     """)
-    stack = cellc.parse("network s\ninput x[I]\noutput x -> stack(lstm, layers=3)")
-    assert grid.key() == stack.key()
+    params, x, state = way.params("lstm", **SIZES), way.sequence(), way.state(2)
+    ours = way.run("zoneout_lstm", params, x, state=state, p_c=0.3, p_h=0.1, **SIZES)
+    same(ours, way.run(mixed, params, x, state=state, **SIZES))
 
 
-def test_a_stack_is_its_layers_along_an_axis() -> None:
-    deep = cellc.parse("""
-    cell deep from rnn with x as y
-    axis depth[L] = 2
-    input x[I]
-    state y[H] along depth = x
-    y' = h'
-    output last(y')
-    """)
-    assert deep.key() == cellc.load("deep_rnn").key()
+@every_way
+@pytest.mark.parametrize("moves", [True, False])
+def test_masks_of_zoneout_let_all_units_move_or_none(way: Way, moves: bool) -> None:
+    params, x, state = way.params("lstm", **SIZES), way.sequence(), way.state(2)
+    masks = {f"mask_{s}": np.full((STEPS, BATCH, H), float(moves)) for s in "ch"}
+    words: dict[str, Any] = {"draws": masks, "state": state, "training": True}
+    zoned = way.run("zoneout_lstm", params, x, **words, **SIZES)
+    same(zoned, way.run("lstm", params, x, state=state, **SIZES) if moves else way.still(*state))
 
 
-def _half(weight: Array, layer: int, layers: int) -> Array:
-    """[H, L, H]: zero but for the layer itself, which its gate of one half halves."""
-    gated = np.zeros((H, layers, H))
-    gated[:, layer] = 2 * weight
-    return gated
+@every_way
+def test_leaky_units_that_keep_nothing_are_rnn(way: Way) -> None:
+    rnn = way.params("rnn", **SIZES)
+    leaky = {"U_v": rnn["U_h"], "W_v": rnn["W_h"], "b_v": rnn["b_h"]}
+    x, state = way.sequence(), way.state()
+    ours = way.run("leaky_rnn", leaky, x, state=state, alpha=0.0, **SIZES)
+    same(ours, way.run("rnn", rnn, x, state=state, **SIZES))
+    same(way.run("leaky_rnn", leaky, x, state=state, alpha=1.0, **SIZES), way.still(*state))
 
 
-def _fed_back(name: str, layers: int) -> tuple[cellc.Cell, Params]:
-    cell = cellc.load(name, L=layers)
-    shapes = {n: v.shape for n, v in module_of(cell, **SIZES).params.items()}
-    return cell, {n: np.zeros(s) for n, s in shapes.items()}
+@every_way
+@pytest.mark.parametrize("alpha", [0.3, 1.0])
+def test_an_echo_state_network_has_leaky_units_and_a_readout(way: Way, alpha: float) -> None:
+    esn = way.params("esn", **SIZES, output_size=2)
+    leaky = {"U_v": esn["W_in"], "W_v": esn["W_v"], "b_v": esn["b_v"]}
+    x, state = way.sequence(), way.state()
+    ours = way.run("esn", esn, x, state=state, **SIZES, output_size=2, alpha=alpha)
+    (h,), ends = way.run("leaky_rnn", leaky, x, state=state, **SIZES, alpha=1 - alpha)
+    same(ours, ([way.alive(h @ esn["V_y"].T + esn["b_y"])], ends))
 
 
-@pytest.mark.parametrize("layers", [1, 3])
-def test_gated_feedback_rnn_without_feedback_is_a_stack(layers: int) -> None:
-    stack = cellc.parse(f"network s\ninput x[I]\noutput x -> stack(rnn, layers={layers})")
-    params = drawn(stack, **SIZES)
-    cell, fed = _fed_back("gated_feedback_rnn", layers)
-    for n in range(layers):
-        own = f"rnn_{n + 1}"
-        fed[f"W_h_{n + 1}"] = params[f"{own}_U_h"]
-        fed[f"U_h_{n + 1}"] = _half(params[f"{own}_W_h"], n, layers)
-        fed[f"b_h_{n + 1}"] = params[f"{own}_b_h"]
-    state = tuple(random(BATCH, H, seed=n) for n in range(layers))
-    state = state if layers > 1 else state[0]  # type: ignore[assignment]
-    same(run(cell, fed, X, state, **SIZES), run(stack, params, X, state, **SIZES))
-
-
-def test_gated_feedback_lstm_without_feedback_is_a_stack() -> None:
-    stack = cellc.load("stacked_lstm")
-    params = drawn(stack, **SIZES)
-    cell, fed = _fed_back("gated_feedback_lstm", 2)
-    for n in (1, 2):
-        own = {g: (params[f"lstm_{n}_W_{g}"], params[f"lstm_{n}_b_{g}"]) for g in GATES}
-        fed |= {f"W_{g}_{n}": own[g][0] for g in "fio"} | {f"b_{g}_{n}": own[g][1] for g in GATES}
-        fed[f"U_g_{n}"] = _half(own["g"][0][:, :H], n - 1, 2)
-        fed[f"W_g_{n}"] = own["g"][0][:, H:]
-    state = tuple(random(BATCH, H, seed=n) for n in range(4))
-    same(run(cell, fed, X, state, **SIZES), run(stack, params, X, state, **SIZES))
-
-
-# The time gate.
-
-
-@pytest.mark.parametrize(("openness", "time"), [(1.0, 0.5), (0.0, 5.0)])
-def test_phased_lstm_with_an_open_gate_is_peephole_lstm_and_with_a_shut_one_stands(
-    openness: float, time: float
-) -> None:
-    peephole = drawn("peephole_lstm", **SIZES)
-    module = module_of("phased_lstm", **SIZES)
-    gate = {"tau": np.full(H, 10.0), "s": np.zeros(H), "r": np.full(H, 0.1)}
-    module.params = peephole | gate
-    stamps = np.full((STEPS, BATCH), time)  # φ = 0.05 is the peak of an open share of 0.1
-    y, ends = module(X, stamps, state=STATE, lengths=LENGTHS)
-    still = np.broadcast_to(STATE[0], y.shape) * (np.arange(STEPS)[:, None] < LENGTHS)[..., None]
-    expected = run("peephole_lstm", peephole, X, STATE, **SIZES)
-    same((y, list(ends)), expected if openness else (still, list(STATE)))
-
-
-# Counts of parameters.
-
-_COUNTS = {
-    "rnn": lambda i, h: (i + h) * h + h,
-    "lstm": lambda i, h: 4 * ((i + h) * h + h),
-    "vanilla_lstm": lambda i, h: 4 * ((i + h) * h + h) + 3 * h,
-    "cifg": lambda i, h: 3 * ((i + h) * h + h) + 2 * h,
-    "nog": lambda i, h: 3 * ((i + h) * h + h) + 2 * h,
-    "fgr": lambda i, h: 4 * ((i + h) * h + h) + 3 * h + 9 * h * h,
-    "gru": lambda i, h: 3 * ((i + h) * h + h),
-    "gru_update": lambda i, h: 3 * ((i + h) * h + h),
-    "gru_reset_after": lambda i, h: 3 * ((i + h) * h + h) + h,
-    "g_lstm": lambda i, h: 2 * (i + h) * h + 4 * h,  # K = 2 groups
-    "stacked_lstm": lambda i, h: 4 * ((i + h) * h + h) + 4 * (2 * h * h + h),
-    "bidirectional_lstm": lambda i, h: 8 * ((i + h) * h + h),
-}
-
-
-@pytest.mark.parametrize("name", _COUNTS)
-def test_counts_of_parameters_are_those_of_the_literature(name: str) -> None:
-    count = _COUNTS[name](12, 8)
-    module = cellc.compile(cellc.load(name))(12, 8)
-    assert sum(p.numel() for p in module.parameters()) == count
-    cell = cellc.load(name)
-    assert (
-        summarise(cell, cellc.schedule(cell)).parameters.evaluate({"I": 12, "H": 8, "K": 2})
-        == count
-    )
-
-
-@pytest.mark.parametrize(
-    ("name", "twin"), [("rnn", nn.RNN), ("lstm", nn.LSTM), ("gru_reset_after", nn.GRU)]
-)
-def test_torch_counts_a_second_bias_for_each_gate(name: str, twin: Any) -> None:
-    ours = sum(p.numel() for p in cellc.compile(cellc.load(name))(12, 8).parameters())
-    theirs = sum(p.numel() for p in twin(12, 8).parameters())
-    second = {"rnn": 1, "lstm": 4, "gru_reset_after": 2}[name]
-    assert theirs == ours + second * 8
+@every_way
+def test_irnn_starts_by_holding_what_is_not_negative_as_long_as_nothing_enters(way: Way) -> None:
+    fresh = compiled("irnn")(**SIZES).params
+    state = tuple(np.abs(s) for s in way.state())
+    same(way.run("irnn", fresh, 0 * way.sequence(), state=state, **SIZES), way.still(*state))

@@ -6,12 +6,22 @@ from collections.abc import Iterable
 from math import isfinite, nan
 
 from cellc.diagnostics import Span, fail
-from cellc.ir import Attribute, Node, Type
+from cellc.ir import BATCH, Attribute, Node, Type
+from cellc.ir.types import Extent
 from cellc.ops import TABLE, Op
 from cellc.ops.evaluate import evaluate
 
 MOST_NODES = 20_000
 DEEPEST_CHAIN = 200
+
+
+def check_axes(extent: Extent, span: Span | None) -> None:
+    """Steps of two sequences have nothing to do with each other."""
+    axes = sorted(extent - {BATCH})
+    if len(axes) > 1:
+        message = f"values along `{axes[0]}` and along `{axes[1]}` meet"
+        hint = "`last(v)`, `first(v)` and `mean(v, axis)` give one value per sequence"
+        fail("mixed-axes", message, span, hints=(hint,))
 
 
 class Builder:
@@ -21,6 +31,7 @@ class Builder:
         self.nodes: dict[str, Node] = {}
         self.constants: dict[str, float] = {}
         self._depths: dict[str, int] = {}
+        self._used: set[str] = set()
         self._numbered = 0
 
     def leaf(self, op: str, name: str, type_: Type, **attrs: Attribute) -> str:
@@ -39,6 +50,7 @@ class Builder:
         args = tuple(args)
         record = TABLE[op]
         type_ = record.infer([self.nodes[argument].type for argument in args], attrs)
+        check_axes(type_.extent, span)
         depth = 1 + max((self._depths.get(argument, 0) for argument in args), default=0)
         if depth > DEEPEST_CHAIN:
             fail(
@@ -64,14 +76,19 @@ class Builder:
 
     def graft(self, node: Node, name: str | None) -> str:
         """Add a finished node, under its name or the next number."""
+        span = next(iter(node.spans), None)
+        check_axes(node.type.extent, span)
         depth = 1 + max((self._depths.get(argument, 0) for argument in node.args), default=0)
+        value = self._constant(TABLE[node.op.name], node.args, span)
         placed = self._put(node)
         self._depths[placed] = depth
+        if value is not None:
+            self.constants[placed] = value
         return placed if name is None else self.rename(placed, name)
 
     def is_used(self, name: str) -> bool:
         """Whether another node has this one as an operand."""
-        return any(name in node.args for node in self.nodes.values())
+        return name in self._used
 
     def rename(self, old: str, new: str) -> str:
         """Give the node added last its name. Raises CellcError where something has it."""
@@ -88,7 +105,7 @@ class Builder:
             hint = "positions and applied cells add to names; rename the other one"
             fail("name-collision", f"two values are called `{name}`", span, hints=(hint,))
 
-    def _constant(self, op: Op, args: tuple[str, ...], span: Span) -> float | None:
+    def _constant(self, op: Op, args: tuple[str, ...], span: Span | None) -> float | None:
         """The number that an operation on numbers gives; None where others take part."""
         numbers = [self.constants[argument] for argument in args if argument in self.constants]
         if not args or len(numbers) < len(args) or op.kind != "elementwise":
@@ -106,6 +123,7 @@ class Builder:
             place = next(iter(node.spans), None)
             fail("too-large", f"the cell has more than {MOST_NODES:,} operations", place)
         self._numbered += 1
+        self._used.update(node.args)
         name = str(self._numbered)
         self.nodes[name] = node
         return name

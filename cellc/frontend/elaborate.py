@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from cellc.diagnostics import CellcError, Collector, Diagnostic, Related, Span
-from cellc.frontend.model import USUAL_LENGTH, Model
+from cellc.frontend.model import USUAL_DIMENSIONS, USUAL_LENGTH, Model, article
 from cellc.frontend.names import resolve_names
+from cellc.frontend.rename import renamed
 from cellc.frontend.reserved import check_reserved
 from cellc.frontend.suggest import did_you_mean
 from cellc.syntax import tree
@@ -31,7 +32,7 @@ def elaborate(definition: tree.Definition, find_base: FindBase) -> Model:
     own = _collect(definition, found)
     if header.base is not None:
         base = find_base(header.base)
-        inherited = _renamed(base, header.renames, own, found)
+        inherited = renamed(base, header.renames, own, found)
         inherited = replace(inherited, lineage=(*base.lineage, base.name))
     found.raise_if_any()
     merged = _merge(inherited, own, found)
@@ -109,7 +110,14 @@ def _joined_axes(statements: Iterable[tree.Statement]) -> Iterator[tree.Statemen
 
 def _claim_length(model: Model, places: dict[str, Span], axis: tree.Axis, found: Collector) -> None:
     """Make the name of an axis's length a dimension."""
-    if isinstance(axis.length, tree.Name) and _claim(places, axis.length.name, axis.span, found):
+    usual = isinstance(axis.length, tree.Name) and axis.length.name in USUAL_DIMENSIONS
+    whole = isinstance(axis.length, tree.Number) and axis.length.value in range(1, 10**9)
+    named = isinstance(axis.length, tree.Name) and not usual
+    if axis.length is not None and not (named or (whole and axis.default is None)):
+        message = "the length of an axis is a whole number or has a name of its own"
+        hints = (f"such as `axis {axis.name}[3]` or `axis {axis.name}[L] = 3`",)
+        found.add(Diagnostic("not-a-dimension", message, axis.span, hints=hints))
+    elif isinstance(axis.length, tree.Name) and _claim(places, axis.length.name, axis.span, found):
         length = axis.default or USUAL_LENGTH
         model.dims[axis.length.name] = tree.Dimension(
             axis.length.name, axis.name, length, axis.span, fixed=True
@@ -147,10 +155,9 @@ def _merge(base: Model, own: Model, found: Collector) -> Model:
             found.add(
                 Diagnostic(
                     "kind-change",
-                    f"`{name}` is {_article(before)} of the base and cannot become "
-                    f"{_article(after)}",
+                    f"`{name}` is {article(before)} of the base and cannot become {article(after)}",
                     place,
-                    related=(Related(_place(base, name), f"{_article(before)} here"),),
+                    related=(Related(_place(base, name), f"{article(before)} here"),),
                     hints=("use another name, or rename the base's with `from … with … as …`",),
                 )
             )
@@ -177,86 +184,6 @@ def _merge(base: Model, own: Model, found: Collector) -> Model:
 def _place(model: Model, name: str) -> Span:
     places = (model.declarations, model.functions, model.equations, model.axes, model.shares)
     return next(items[name].span for items in places if name in items)
-
-
-def _article(kind: str) -> str:
-    words = {"param": "parameter"}
-    word = words.get(kind, kind)
-    return f"an {word}" if word[0] in "aeio" else f"a {word}"
-
-
-def _renamed(base: Model, renames: tuple[tree.Rename, ...], own: Model, found: Collector) -> Model:
-    """The base with names replaced where they are defined and where they are read.
-
-    An output keeps a name that the child defines anew: the child emits its own `h'`.
-    """
-    new = {}
-    for item in renames:
-        old, to = item.old, item.new
-        if base.kind_of(old.name) is None:
-            names = [*base.equations, *base.declarations]
-            found.add(
-                Diagnostic(
-                    "unknown-rename",
-                    f"the base `{base.name}` has no `{old.name}` to rename",
-                    old.span,
-                    hints=did_you_mean(old.name, names),
-                )
-            )
-        elif base.kind_of(to.name) is not None:
-            found.add(
-                Diagnostic(
-                    "duplicate-name",
-                    f"the base `{base.name}` has `{to.name}` already",
-                    to.span,
-                )
-            )
-        new[old.name] = to.name
-    found.raise_if_any()
-    emitted = {old: name for old, name in new.items() if old not in own.own}
-    return replace(
-        base,
-        declarations={
-            new.get(n, n): _declaration_renamed(d, new, base.functions)
-            for n, d in base.declarations.items()
-        },
-        functions={
-            new.get(n, n): replace(f, name=new.get(n, n)) for n, f in base.functions.items()
-        },
-        equations={
-            new.get(n, n): replace(
-                e, target=new.get(n, n), value=rename_in(e.value, new, base.functions)
-            )
-            for n, e in base.equations.items()
-        },
-        implied={n: replace(p, owner=new.get(p.owner, p.owner)) for n, p in base.implied.items()},
-        outputs=tuple(rename_in(value, emitted, base.functions) for value in base.outputs),
-    )
-
-
-def _declaration_renamed(
-    declaration: tree.Declaration, new: dict[str, str], functions: dict[str, tree.Function]
-) -> tree.Declaration:
-    """A declaration under its new name, with names replaced in its initial value and modifiers."""
-    initial = declaration.initial and rename_in(declaration.initial, new, functions)
-    modifiers = tuple(
-        replace(m, args=tuple(rename_in(argument, new, functions) for argument in m.args))
-        for m in declaration.modifiers
-    )
-    name = new.get(declaration.name, declaration.name)
-    return replace(declaration, name=name, initial=initial, modifiers=modifiers)
-
-
-def rename_in(
-    expression: tree.Expression, new: dict[str, str], functions: dict[str, tree.Function]
-) -> tree.Expression:
-    """An expression with names replaced."""
-    if isinstance(expression, tree.Name):
-        return replace(expression, name=new.get(expression.name, expression.name))
-    if isinstance(expression, tree.Call) and expression.function in functions:
-        called = new.get(expression.function, expression.function)
-        expression = replace(expression, function=called)
-    return tree.changed(expression, lambda part: rename_in(part, new, functions))
 
 
 def base_error(name: tree.Name, known: list[str]) -> CellcError:

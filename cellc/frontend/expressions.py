@@ -231,6 +231,8 @@ class Lowering:
             self._calls.pop()
 
     def _special(self, call: tree.Call, wanted: Shape | None, formals: dict[str, str]) -> str:
+        if call.keywords and call.function not in special.DRAWING:
+            _takes_nothing_by_name(call)
         try:
             return special.FUNCTIONS[call.function](self, call, wanted, formals)
         except TypeMismatch as mismatch:
@@ -252,8 +254,7 @@ class Lowering:
                 hints=did_you_mean(call.function, written),
             )
         if call.keywords:
-            message = f"`{call.function}` takes nothing by name"
-            fail("wrong-argument", message, call.span)
+            _takes_nothing_by_name(call)
         if not op.accepts(len(call.args)):
             _check_count(call, len(op.parameters))
         name = op.name
@@ -365,6 +366,10 @@ def _literal(declaration: tree.Declaration) -> float:
             value.span if value is not None else declaration.span,
         )
     return value.value
+
+
+def _takes_nothing_by_name(call: tree.Call) -> NoReturn:
+    fail("wrong-argument", f"`{call.function}` takes nothing by name", call.span)
 
 
 def _check_count(call: tree.Call, wanted: int) -> None:

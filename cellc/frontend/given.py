@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 from cellc.diagnostics import Span, fail
 from cellc.frontend.expressions import Lowering
-from cellc.frontend.shapes import dimension_of
+from cellc.frontend.shapes import shape_of
 from cellc.frontend.splice import bind
 from cellc.frontend.suggest import did_you_mean
-from cellc.ir import Argument, Cell, Dim
-from cellc.ir.types import shape_text
+from cellc.ir import TIME, Argument, Cell, Dim, Type
+from cellc.ir.types import sequence_axis, shape_text
 from cellc.syntax import tree
 
 
@@ -28,6 +28,7 @@ class Given:
     chosen: frozenset[str]
     values: dict[str, str] = field(default_factory=dict)
     dims: dict[str, Dim] = field(default_factory=dict)
+    stated: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.dims |= {n: Dim.of(a.default or 1) for n, a in self.cell.dims.items() if a.fixed}
@@ -80,17 +81,29 @@ class Given:
             sizes = shape_text(tuple(dim.substitute(self.dims) for dim in wanted.shape))
             message = f"`{self.cell.name}` takes `{slot}` as {sizes}, not {shape_text(have.shape)}"
             fail("shape-clash", message, span)
+        self._check_axis(slot, wanted, have, span)
         if wanted.dtype != have.dtype:
             fail("shape-clash", f"`{slot}` of `{self.cell.name}` is {wanted.dtype}", span)
         self.values[slot] = node
 
+    def _check_axis(self, slot: str, wanted: Type, have: Type, span: Span) -> None:
+        """A sequence stands for time, or for the axis that the slot names."""
+        axis, given = sequence_axis(wanted.extent), sequence_axis(have.extent)
+        if given is None or axis in (TIME, given):
+            return
+        along = "per sequence" if axis is None else f"along `{axis}`"
+        message = f"`{self.cell.name}` takes `{slot}` {along}, not along `{given}`"
+        hints = ("`last(v)`, `first(v)` and `mean(v, axis)` give one value per sequence",)
+        fail("mixed-axes", message, span, hints=hints if axis is None else ())
+
     def _setting(self, word: str, part: tree.Expression) -> None:
         if word in self.chosen:
             return
+        self._check_once(word, part)
         by_argument = {a.name: d for d, a in self.cell.dims.items()}
         dim = word if word in self.cell.dims else by_argument.get(word)
         if dim is not None and dim not in self.dims:
-            self.dims[dim] = dimension_of(part, self.lowering.model)
+            (self.dims[dim],) = shape_of((part,), self.lowering.model)
         elif word in self.cell.options:
             self.values[word] = self.lowering.lower(part, ())
         else:
@@ -99,6 +112,11 @@ class Given:
             hints = did_you_mean(word, known) or (f"it has {shown}",)
             fail("wrong-argument", f"`{self.cell.name}` has no `{word}` that is still open",
                  part.span, hints=hints)  # fmt: skip
+
+    def _check_once(self, word: str, part: tree.Expression) -> None:
+        if word in self.stated:
+            fail("wrong-argument", f"`{word}` is given twice", part.span)
+        self.stated.add(word)
 
     def _complete(self) -> None:
         missing = [name for name in self.cell.inputs if name not in self.values]

@@ -18,15 +18,8 @@ from cellc.syntax import tree
 _FILLS = {"ones": 1.0, "zeros": 0.0}
 
 
-def lower_initial_values(
-    lowering: Lowering, brought: Iterable[Result], found: Collector
-) -> list[Result]:
-    """Results ``initial`` for every parameter and ``start`` for states that state one.
-
-    A parameter without an initial value is drawn uniformly from ±1/√H, as torch's
-    recurrent layers are, where H is the number of units of the first state. What applied
-    cells have ``brought`` along is initialised as they say.
-    """
+def lower_starts(lowering: Lowering, found: Collector) -> list[Result]:
+    """Results ``start`` for the states that state what they start with."""
     results: list[Result] = []
     for state in lowering.model.of_kind("state"):
         try:
@@ -34,6 +27,19 @@ def lower_initial_values(
                 results.append(Result("start", state.name, _start(lowering, state)))
         except CellcError as error:
             found.extend(error)
+    return results
+
+
+def lower_initial_values(
+    lowering: Lowering, brought: Iterable[Result], found: Collector
+) -> list[Result]:
+    """Results ``initial`` for every parameter.
+
+    A parameter without an initial value is drawn uniformly from ±1/√H, as torch's
+    recurrent layers are, where H is the number of units of the first state. What applied
+    cells have ``brought`` along is initialised as they say.
+    """
+    results: list[Result] = []
     known = {result.name for result in brought if result.role == "initial"}
     nodes = lowering.builder.nodes
     for name in [n for n, node in nodes.items() if node.op.name == "param" and n not in known]:

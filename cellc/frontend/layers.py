@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from cellc.diagnostics import Span, fail
 from cellc.frontend import special
+from cellc.frontend.builder import check_axes
 from cellc.frontend.expressions import Lowering
 from cellc.frontend.given import Given
 from cellc.frontend.labels import Label, cell_of, joined, title
@@ -23,6 +24,7 @@ from cellc.ir import Argument, Cell, Dim, Result
 from cellc.ir.types import Shape
 from cellc.ops import find, function_names
 from cellc.syntax import tree
+from cellc.syntax.build import LARGEST_DIMENSION
 
 #: An applied cell, and which of the sizes that a call states have been chosen in it.
 Found = tuple[Cell, frozenset[str]]
@@ -178,7 +180,7 @@ class Layers:
         sizes = {
             word: int(part.value)
             for word, part in words
-            if isinstance(part, tree.Number) and part.value == int(part.value) > 0
+            if isinstance(part, tree.Number) and part.value in range(1, LARGEST_DIMENSION + 1)
         }
         for word, part in words:
             if isinstance(part, tree.Name) and self._is_length(name, word):
@@ -227,7 +229,9 @@ class Layers:
                           *(joined(states, name) for name in given.cell.states
                             if name not in given.values)], given.span)  # fmt: skip
         nodes = self.lowering.builder.nodes
-        axis = sequence_of([nodes[value].type for value in given.values.values()])
+        types = [nodes[value].type for value in given.values.values()]
+        check_axes(frozenset[str]().union(*(type_.extent for type_ in types)), given.span)
+        axis = sequence_of(types)
         spliced = splice(
             self.lowering.builder,
             Call(given.cell, given.values, given.dims, params, states, axis, given.span,
@@ -276,9 +280,7 @@ class Layers:
 
     def stack(self, call: tree.Call, value: str, label: Label) -> str:
         """``stack(layer, layers=2, dropout=0.3)``: layers on top of each other."""
-        words = self._words(call, "layers", "dropout")
-        layer, *rest = call.args
-        given = dict(zip(("layers", "dropout"), rest, strict=False)) | words
+        given, layer = self._words(call, "layers", "dropout"), call.args[0]
         count = self._layer_count(given.get("layers"), call)
         for number in range(1, count + 1):
             value = self.apply(layer, value, label.behind(str(number)))
@@ -314,9 +316,10 @@ class Layers:
         return self.apply(call.args[0], value, replace(label, kept=True))
 
     def _words(self, call: tree.Call, *known: str) -> dict[str, tree.Expression]:
-        words = dict(call.keywords)
-        wrong = [word for word in words if word not in known]
-        if wrong or len(call.args) > 1 + len(known):
+        words = dict(zip(known, call.args[1:], strict=False))
+        twice = len({*words, *dict(call.keywords)}) < len(words) + len(call.keywords)
+        words |= dict(call.keywords)
+        if twice or not words.keys() <= {*known} or len(call.args) > 1 + len(known):
             names = ", ".join(f"`{name}=`" for name in known) or "nothing but a layer"
             fail("wrong-argument", f"`{call.function}` takes {names}", call.span)
         return words
@@ -328,13 +331,21 @@ class Layers:
             for name in count.names:
                 dimension = self.lowering.model.dims.get(name)
                 if dimension is not None and dimension.default is not None:
-                    count = count.substitute({name: Dim.of(dimension.default)})
                     self.counts.add(name)
+                    count = self._chosen(count, name, dimension.default, call)
         if count is None or count.names or not 1 <= (count.constant or 0) <= MOST_LAYERS:
             hint = "such as `layers=2`, or `layers=L` with `dim L layers = 2`"
             message = f"`stack` needs a number of layers from 1 to {MOST_LAYERS}"
             fail("not-a-dimension", message, call.span, hints=(hint,))
         return count.constant or 0
+
+    def _chosen(self, count: Dim, name: str, size: int, call: tree.Call) -> Dim:
+        try:
+            chosen = count.substitute({name: Dim.of(size)})
+            return chosen if chosen.names else Dim.of(chosen.evaluate({}))
+        except (ValueError, ZeroDivisionError):
+            message = f"`{count}` is no whole number for {name} = {size}"
+            fail("not-a-dimension", message, call.span)
 
     def _dropped(
         self, value: str, rate: tree.Expression, label: Label, number: int, call: tree.Call

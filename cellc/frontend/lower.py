@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cellc.diagnostics import CellcError, Collector, Diagnostic, Related, Span, fail
-from cellc.frontend.builder import Builder
+from cellc.frontend.builder import Builder, check_axes
 from cellc.frontend.expressions import Lowering
-from cellc.frontend.initial import lower_initial_values
+from cellc.frontend.initial import lower_initial_values, lower_starts
 from cellc.frontend.layers import FindCell, Layers
 from cellc.frontend.model import Model
 from cellc.frontend.order import check_uses, equation_order, needed_names
@@ -40,8 +40,15 @@ def lower(model: Model, find_cell: FindCell) -> Cell:
             lowering.poisoned.add(target)
             found.extend(error)
     found.raise_if_any()
-    results = _results(flat, lowering, layers)
-    results += lower_initial_values(lowering, layers.results, found)
+    nexts = _nexts(flat, lowering)
+    outputs = _outputs(flat, lowering)
+    starts = lower_starts(lowering, found)
+    # outputs and starts may hold layers and a `prev` of their own
+    nexts += [r for r in layers.results if r.role == "next"]
+    nexts += [Result("next", s, value) for s, value in lowering.delayed_values()]
+    brought = [r for r in layers.results if r.role != "next"]
+    initials = lower_initial_values(lowering, brought, found)
+    results = [*nexts, *outputs, *brought, *starts, *initials]
     found.raise_if_any()
     _check_spellings(model, lowering.builder, found)
     found.raise_if_any()
@@ -109,7 +116,7 @@ def _agreed_shape(model: Model) -> Shape | None:
     return shapes.pop() if len(shapes) == 1 else None
 
 
-def _results(model: Model, lowering: Lowering, layers: Layers) -> list[Result]:
+def _nexts(model: Model, lowering: Lowering) -> list[Result]:
     results = []
     for state in model.of_kind("state"):
         value = lowering.values[f"{state.name}'"]
@@ -123,7 +130,13 @@ def _results(model: Model, lowering: Lowering, layers: Layers) -> list[Result]:
                 label=f"this is {shape_text(have)}",
                 related=(Related(state.span, f"the state is {shape_text(want)}"),),
             )
+        extents = [lowering.builder.nodes[name].type.extent for name in (value, state.name)]
+        check_axes(extents[0] | extents[1], model.equations[f"{state.name}'"].span)
         results.append(Result("next", state.name, value))
+    return results
+
+
+def _outputs(model: Model, lowering: Lowering) -> list[Result]:
     lowering.enter("output")
     outputs: list[Result] = []
     for number, expression in enumerate(model.outputs):
@@ -139,10 +152,7 @@ def _results(model: Model, lowering: Lowering, layers: Layers) -> list[Result]:
             message = "a comparison is no number; `where(…, 1, 0)` makes it one"
             fail("shape-clash", message, expression.span, hints=("outputs are numbers",))
         outputs.append(Result("output", name, value))
-    # after the outputs, which may hold layers and a `prev` of their own
-    results += [r for r in layers.results if r.role == "next"]
-    results += [Result("next", s, value) for s, value in lowering.delayed_values()]
-    return results + outputs + [r for r in layers.results if r.role != "next"]
+    return outputs
 
 
 def _check_spellings(model: Model, builder: Builder, found: Collector) -> None:

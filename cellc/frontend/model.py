@@ -72,6 +72,13 @@ class Model:
         return "equation" if name in self.equations else None
 
 
+def article(kind: str) -> str:
+    """The kind of a name with its article: ``an input``."""
+    words = {"param": "parameter"}
+    word = words.get(kind, kind)
+    return f"an {word}" if word[0] in "aeio" else f"a {word}"
+
+
 #: The constructor arguments of dimensions that need no ``dim`` statement.
 USUAL_DIMENSIONS = {"I": "input_size", "H": "hidden_size"}
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
 import networkx as nx
 
 from cellc.diagnostics import Collector, Diagnostic, Related
 from cellc.frontend.model import Model
 from cellc.syntax import tree
+
+_T = TypeVar("_T")
+Change = Callable[[_T], _T]
 
 #: Layers that act on a layer.
 COMBINATOR_NAMES = frozenset({"stack", "bidirectional", "residual", "stateful"})
@@ -25,13 +32,25 @@ def equation_order(model: Model, found: Collector) -> list[str]:
     """
     graph = _dependencies(model)
     needed = needed_names(model)
-    targets = graph.subgraph(needed & model.equations.keys())
+    targets = _through_functions(graph, model).subgraph(needed & model.equations.keys())
     rank = {target: place for place, target in enumerate(model.equations)}
     try:
         return list(nx.lexicographical_topological_sort(targets, key=rank.__getitem__))
     except nx.NetworkXUnfeasible:
         _report_cycle(model, targets, found)
         return []
+
+
+def _through_functions(graph: nx.DiGraph[str], model: Model) -> nx.DiGraph[str]:
+    """What equations need of each other, also in the small functions that they apply."""
+    inner = graph.subgraph(model.functions)
+    direct = nx.DiGraph(graph)
+    for function in model.functions:
+        applied = {function, *nx.ancestors(inner, function)}
+        read = {name for inside in applied for name in graph.predecessors(inside)}
+        users = [user for user in graph.successors(function) if user in model.equations]
+        direct.add_edges_from((name, user) for name in read for user in users)
+    return direct
 
 
 def reads(expression: tree.Expression, model: Model) -> list[str]:
@@ -78,6 +97,34 @@ def layer_names(layer: tree.Expression, model: Model) -> list[str]:
             return []
 
 
+def changed_layer(
+    layer: tree.Expression, head: Change[str], value: Change[tree.Expression]
+) -> tree.Expression:
+    """A layer with the names of what is applied changed, and the values in its brackets."""
+    match layer:
+        case tree.Name(name=name):
+            return replace(layer, name=head(name))
+        case tree.Flow():
+            sent = changed_layer(layer.value, head, value)
+            return replace(changed_flow(layer, head, value), value=sent)
+        case tree.Call():
+            acts_on = layer.args[: layer.function in COMBINATOR_NAMES]
+            args = [changed_layer(part, head, value) for part in acts_on]
+            args += [value(part) for part in layer.args[len(acts_on) :]]
+            words = tuple((word, value(part)) for word, part in layer.keywords)
+            function = head(layer.function)
+            return replace(layer, function=function, args=tuple(args), keywords=words)
+        case _:
+            return value(layer)
+
+
+def changed_flow(flow: tree.Flow, head: Change[str], value: Change[tree.Expression]) -> tree.Flow:
+    """A flow with its layer changed; what is sent stays."""
+    layer = changed_layer(flow.layer, head, value)
+    assert isinstance(layer, (tree.Name, tree.Call))
+    return replace(flow, layer=layer)
+
+
 def has_stated_shape(expression: tree.Expression, model: Model) -> bool:
     """Whether the shape of a name is known before its equation is lowered."""
     if not isinstance(expression, tree.Name):
@@ -93,7 +140,7 @@ def has_stated_shape(expression: tree.Expression, model: Model) -> bool:
 
 def _dependencies(model: Model) -> nx.DiGraph[str]:
     graph: nx.DiGraph[str] = nx.DiGraph()
-    graph.add_nodes_from(model.equations)
+    graph.add_nodes_from([*model.equations, *model.functions])
     graph.add_edges_from(
         (name, target)
         for target, equation in model.equations.items()

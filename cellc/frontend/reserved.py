@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 from cellc.diagnostics import Collector, Diagnostic, Related, Span
 from cellc.frontend.model import USUAL_DIMENSIONS, Model
+from cellc.frontend.order import COMBINATOR_NAMES
+from cellc.frontend.special import FUNCTIONS
 from cellc.ops import find
 from cellc.syntax import tree
 from cellc.syntax.characters import IMPORTED_NAMES, ascii_name
@@ -36,6 +38,9 @@ CONSTRUCTOR_NAMES = frozenset(
     ]
 )
 
+#: Cells that are the layer of a function's name.
+SHIPPED_LAYERS = frozenset({"dropout"})
+
 #: What calls of emitted classes take beside the inputs.
 CALL_NAMES = frozenset(
     ["state", "lengths", "steps", "batch", "training", "draws", "rng", "generator", "trace"]
@@ -54,6 +59,16 @@ def check_reserved(model: Model, found: Collector) -> None:
         for name in _repeated(function.parameters):
             message = f"`{function.name}` has two parameters called `{name}`"
             found.add(Diagnostic("duplicate-name", message, function.span))
+    for share in model.shares.values():
+        if _is_layer(share.name):
+            message = f"`{share.name}` is a layer of the language"
+            found.add(
+                Diagnostic("reserved-name", message, share.span, hints=("give it another name",))
+            )
+    if _is_layer(model.name) and model.name not in SHIPPED_LAYERS:
+        message = f"a cell cannot be called `{model.name}`"
+        hint = "the language has a function or layer of this name"
+        found.add(Diagnostic("reserved-name", message, model.span, hints=(hint,)))
     _check_dimensions(model, found)
     _check_arguments(model, found)
     for declaration in model.of_kind("input"):
@@ -61,6 +76,11 @@ def check_reserved(model: Model, found: Collector) -> None:
             message = f"an input cannot be called `{declaration.name}`"
             hint = "calls of emitted classes take an argument of this name already"
             found.add(Diagnostic("reserved-name", message, declaration.span, hints=(hint,)))
+
+
+def _is_layer(name: str) -> bool:
+    op = find(name)
+    return name in FUNCTIONS or name in COMBINATOR_NAMES or (op is not None and not op.leaf)
 
 
 def _repeated(names: tuple[str, ...]) -> list[str]:

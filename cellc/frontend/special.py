@@ -106,6 +106,8 @@ def _split(lowering: Lowering, call: tree.Call, wanted: Shape | None, formals: F
 
 def split(lowering: Lowering, call: tree.Call, count: int, part: Shape | None) -> list[str]:
     """The equal parts of a value along its first dimension; ``part`` is the shape of one."""
+    if call.keywords:
+        fail("wrong-argument", "`split` takes nothing by name", call.span)
     _check_count(call, 1, 1)
     wanted = (part[0] * count, *part[1:]) if part else None
     value = lowering.lower(call.args[0], wanted)
@@ -186,6 +188,8 @@ def _rate(lowering: Lowering, rate: tree.Expression, formals: Formals) -> str:
     """A probability: a number in [0, 1) or an option."""
     node = lowering.within(rate, (), formals)
     number = lowering.builder.constants.get(node)
+    if lowering.builder.nodes[node].op.name == "option":
+        number = float(lowering.builder.nodes[node].attr("default"))  # type: ignore[arg-type]
     outside = number is not None and not 0 <= number < 1
     if outside or lowering.builder.nodes[node].type != Type((), NOWHERE):
         fail("bad-probability", "the probability is no number from 0 to below 1", rate.span)
@@ -219,6 +223,9 @@ def _check_count(call: tree.Call, least: int, most: int) -> None:
         message = f"`{call.function}` takes {wanted} {values}, not {len(call.args)}"
         fail("wrong-argument-count", message, call.span)
 
+
+#: Those that draw masks, for every step or ``per=sequence``.
+DRAWING = frozenset({"dropout", "zoneout"})
 
 #: What the language calls each of them.
 FUNCTIONS: dict[str, Special] = {

@@ -101,6 +101,10 @@ class _Splicing:
                 found.live[result.name] = state
                 found.results.append(Result("next", state, value))
         else:
+            if result.role == "initial" and self.builder.nodes[value].type.extent:
+                owner = f"`{result.name}` of `{self.cell.name}`"
+                message = f"the initial value of {owner} depends on the sequence"
+                fail("bad-initial-value", message, self.call.span)
             found.results.append(Result(result.role, self.now[result.name], value))
 
     def _params(self, found: Spliced) -> None:
@@ -139,8 +143,19 @@ class _Splicing:
         except TypeMismatch as mismatch:
             fail("shape-clash", f"`{self.cell.name}` does not fit these sizes: {mismatch.message}",
                  self.call.span)  # fmt: skip
+        self._check_rate(node, args)
         copied = replace(node, args=args, type=type_, attrs=tuple(attrs.items()))
         return self.builder.graft(copied, None if name.isdigit() else self._name(name))
+
+    def _check_rate(self, node: Node, args: tuple[str, ...]) -> None:
+        """What the call gives as a probability must be one."""
+        if node.op.name in ("keep", "bernoulli"):
+            rate, zero = args[-1], node.op.name == "keep"
+            number = self.builder.constants.get(rate)
+            inside = number is None or (0 <= number < 1 if zero else 0 < number <= 1)
+            if not inside or self.builder.nodes[rate].type != Type((), NOWHERE):
+                message = f"what is given to `{self.cell.name}` as a probability is none"
+                fail("bad-probability", message, self.call.span)
 
     def _leaf(self, name: str, node: Node, attrs: dict[str, Attribute]) -> str:
         type_ = self._type(node.type)
@@ -160,7 +175,10 @@ class _Splicing:
 
     def _dim(self, dim: Dim) -> Dim:
         try:
-            return dim.substitute(self.call.dims)
+            size = dim.substitute(self.call.dims)
+            if size.names or (size.constant or 0) > 0:
+                return size
+            raise ValueError
         except (ValueError, ZeroDivisionError):
             fail("not-a-dimension", f"the size `{dim}` of `{self.cell.name}` cannot be had from "
                  "the sizes of this call", self.call.span)  # fmt: skip

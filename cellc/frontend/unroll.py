@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from math import prod
 
 from cellc.diagnostics import Collector, Diagnostic, fail
 from cellc.frontend import special
 from cellc.frontend.model import Implied, Model
-from cellc.frontend.order import COMBINATOR_NAMES
+from cellc.frontend.order import changed_flow
 from cellc.frontend.positions import Extents, Position
+from cellc.frontend.rename import rename_in
 from cellc.frontend.suggest import did_you_mean
 from cellc.ir.types import Extent
 from cellc.syntax import tree
@@ -29,15 +31,26 @@ def unroll(model: Model, found: Collector) -> Model:
     """
     _check_axes(model, found)
     found.raise_if_any()
+    model = _with_own_parameters(model)
     extents = Extents(model)
     if not extents.axes:
         return model
-    if len(extents.places(extents.axes)) > MOST_POSITIONS:
+    if prod(extents.length(axis) for axis in extents.axes) > MOST_POSITIONS:
         message = f"the axes of the cell have more than {MOST_POSITIONS:,} positions"
         fail("too-large", message, model.span)
     _check_outputs(model, extents, found)
     found.raise_if_any()
     return _Unrolling(model, extents).run()
+
+
+def _with_own_parameters(model: Model) -> Model:
+    """The parameters of small functions under names that nothing else can have."""
+    functions = {}
+    for name, function in model.functions.items():
+        own = {parameter: f"{parameter} of {name}" for parameter in function.parameters}
+        body = rename_in(function.body, own, {})
+        functions[name] = replace(function, parameters=tuple(own.values()), body=body)
+    return replace(model, functions=functions)
 
 
 def _check_axes(model: Model, found: Collector) -> None:
@@ -122,7 +135,7 @@ class _Unrolling:
 
     def placed(self, expression: tree.Expression, place: Position) -> tree.Expression:
         """An expression as it reads at one position."""
-        extents = self.extents
+        extents, functions = self.extents, self.model.functions
         match expression:
             case tree.Name(name=name) if name in extents.travels:
                 return self._arriving(expression, place)
@@ -133,34 +146,15 @@ class _Unrolling:
             case tree.Call(function=function) if extents.of.get(function):
                 expression = replace(expression, function=self.instance(function, place))
             case tree.Flow():
-                expression = self._placed_flow(expression, place)
+                expression = changed_flow(
+                    expression,
+                    lambda name: self.instance(name, place) if name in functions else name,
+                    lambda part: self.placed(part, place),
+                )
             case tree.Pick(targets=targets):
                 names = tuple(self.instance(target, place) for target in targets)
                 expression = replace(expression, targets=names)
         return tree.changed(expression, lambda part: self.placed(part, place))
-
-    def _placed_flow(self, flow: tree.Flow, place: Position) -> tree.Flow:
-        """A flow whose layer reads as it does at one position."""
-        layer = self._placed_layer(flow.layer, place)
-        assert isinstance(layer, (tree.Name, tree.Call))
-        return replace(flow, layer=layer)
-
-    def _placed_layer(self, layer: tree.Expression, place: Position) -> tree.Expression:
-        """A layer as it reads at one position; cells and layers have no positions."""
-        match layer:
-            case tree.Name(name=name) if name in self.model.functions:
-                return replace(layer, name=self.instance(name, place))
-            case tree.Flow():
-                flow = self._placed_flow(layer, place)
-                return replace(flow, value=self._placed_layer(layer.value, place))
-            case tree.Call():
-                acts_on = layer.args[: layer.function in COMBINATOR_NAMES]
-                placed = [self._placed_layer(part, place) for part in acts_on]
-                placed += [self.placed(part, place) for part in layer.args[len(acts_on) :]]
-                words = tuple((word, self.placed(part, place)) for word, part in layer.keywords)
-                return replace(layer, args=tuple(placed), keywords=words)
-            case _:
-                return layer
 
     def _arriving(self, state: tree.Name, place: Position) -> tree.Expression:
         """What a travelling state brings to a position."""
@@ -182,7 +176,10 @@ class _Unrolling:
         declaration = self.model.declarations[state]
         span = declaration.span
         if declaration.initial is None:
-            assert declaration.shape is not None
+            if declaration.shape is None:
+                message = f"nothing determines the shape of `{state}`"
+                hints = (f"state it: `state {state}[H] along …`",)
+                fail("unknown-shape", message, span, hints=hints)
             return tree.Equation(name, declaration.shape, tree.Call("zeros", (), span, span), span)
         value = self.placed(declaration.initial, place)
         label = self.instance(state, {**place, self.extents.travels[state]: 0},
@@ -191,6 +188,9 @@ class _Unrolling:
 
     def _gathered(self, call: tree.Call, axis: str, place: Position) -> tree.Expression:
         """`last` and `first` as the value at one position, `all` as those of every one."""
+        if len(call.args) > 2 or call.keywords:
+            message = f"`{call.function}` takes a value and an axis"
+            fail("wrong-argument-count", message, call.span)
         value, length = call.args[0], self.extents.length(axis)
         if axis not in self.extents.read(value):
             text = " ".join(value.span.text.split())
