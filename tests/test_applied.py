@@ -260,3 +260,57 @@ def test_a_small_function_is_a_layer_at_every_position() -> None:
     """
     layer = trial_of(text.format(value="(W·y + b) -> f"))
     assert layer.cell.key() == key(text.format(value="f(W·y + b)"))
+
+
+def test_a_state_starts_with_what_a_layer_or_another_loop_gives() -> None:
+    trial = trial_of("""
+    network a
+    dim J context_size
+    input x[I]
+    input s[J] per sequence
+    state h[H] = (s -> linear(H)) + (x -> rnn -> last)
+    h' = tanh(W·x + U·h)
+    output h'
+    """)
+    p = trial.params
+    assert trial.cell.states == ("h", "h_2_h")
+    run = cellc.compile(trial.cell, "numpy")(**trial.sizes)
+    run.params = p
+    x, s = trial.inputs
+    first = run(x[:1], s)[0][0]
+    start = s @ p["h_W"].T + p["h_b"] + np.tanh(x[0] @ p["h_2_U_h"].T + p["h_2_b_h"])
+    expected = np.tanh(x[0] @ p["W_h"].T + start @ p["U_h"].T)
+    np.testing.assert_allclose(first, expected, atol=1e-12)
+
+
+def test_an_input_may_become_a_state_that_is_fed_back() -> None:
+    derived = """
+    cell a from rnn with x as y
+    input x[H] per sequence
+    state y[H] = x
+    y' = V·h' + b
+    output y'
+    """
+    written = """
+    cell a
+    input x[H] per sequence
+    state y[H] = x
+    state h[H]
+    h' = tanh(U·y + W·h + b)
+    y' = V·h' + b
+    output y'
+    """
+    assert key(derived) == key(written)
+
+
+def test_a_network_with_an_axis_of_its_own_nests() -> None:
+    trial = trial_of("""
+    network a
+    axis target
+    input x[I]
+    input y[J] along target
+    dim J target_size
+    d = seq2seq_lstm(x -> rnn, y, output_size=3)
+    output d
+    """)
+    assert len(trial.cell.states) == 9

@@ -16,6 +16,7 @@ from cellc.frontend.rename import renamed
 from cellc.frontend.reserved import check_reserved
 from cellc.frontend.suggest import did_you_mean
 from cellc.syntax import tree
+from cellc.syntax.build import is_size
 
 FindBase = Callable[[tree.Name], Model]
 
@@ -111,7 +112,7 @@ def _joined_axes(statements: Iterable[tree.Statement]) -> Iterator[tree.Statemen
 def _claim_length(model: Model, places: dict[str, Span], axis: tree.Axis, found: Collector) -> None:
     """Make the name of an axis's length a dimension."""
     usual = isinstance(axis.length, tree.Name) and axis.length.name in USUAL_DIMENSIONS
-    whole = isinstance(axis.length, tree.Number) and axis.length.value in range(1, 10**9)
+    whole = isinstance(axis.length, tree.Number) and is_size(axis.length.value)
     named = isinstance(axis.length, tree.Name) and not usual
     if axis.length is not None and not (named or (whole and axis.default is None)):
         message = "the length of an axis is a whole number or has a name of its own"
@@ -148,7 +149,7 @@ def _merge(base: Model, own: Model, found: Collector) -> Model:
     """The base with the child's statements in the place of those they replace."""
     for name in own.own:
         before, after = base.kind_of(name), own.kind_of(name)
-        if (before, after) == ("input", "state") and own.declarations[name].along:
+        if (before, after) == ("input", "state"):
             continue
         if before is not None and after is not None and before != after:
             place = _place(own, name)
@@ -161,12 +162,14 @@ def _merge(base: Model, own: Model, found: Collector) -> Model:
                     hints=("use another name, or rename the base's with `from … with … as …`",),
                 )
             )
+    lengths = [base.axes[axis].length for axis in own.axes if axis in base.axes]
+    replaced = {length.name for length in lengths if isinstance(length, tree.Name)}
     return Model(
         own.name,
         own.span,
         own.description or (f"Derived from {base.name}." if base.name != own.name else ""),
         own.citations,
-        base.dims | own.dims,
+        {n: d for n, d in base.dims.items() if n not in replaced} | own.dims,
         base.declarations | own.declarations,
         base.functions | own.functions,
         base.equations | own.equations,

@@ -20,11 +20,11 @@ from cellc.frontend.labels import Label, cell_of, joined, title
 from cellc.frontend.shapes import dimension_of
 from cellc.frontend.splice import Call, Spliced, sequence_of, splice
 from cellc.frontend.suggest import did_you_mean
-from cellc.ir import Argument, Cell, Dim, Result
-from cellc.ir.types import Shape
+from cellc.ir import TIME, Argument, Cell, Dim, Result
+from cellc.ir.types import Shape, sequence_axis
 from cellc.ops import find, function_names
 from cellc.syntax import tree
-from cellc.syntax.build import LARGEST_DIMENSION
+from cellc.syntax.build import is_size
 
 #: An applied cell, and which of the sizes that a call states have been chosen in it.
 Found = tuple[Cell, frozenset[str]]
@@ -180,7 +180,7 @@ class Layers:
         sizes = {
             word: int(part.value)
             for word, part in words
-            if isinstance(part, tree.Number) and part.value in range(1, LARGEST_DIMENSION + 1)
+            if isinstance(part, tree.Number) and is_size(part.value)
         }
         for word, part in words:
             if isinstance(part, tree.Name) and self._is_length(name, word):
@@ -229,7 +229,9 @@ class Layers:
                           *(joined(states, name) for name in given.cell.states
                             if name not in given.values)], given.span)  # fmt: skip
         nodes = self.lowering.builder.nodes
-        types = [nodes[value].type for value in given.values.values()]
+        inner = given.cell.nodes
+        types = [nodes[value].type for slot, value in given.values.items()
+                 if sequence_axis(inner[slot].type.extent) == TIME]  # fmt: skip
         check_axes(frozenset[str]().union(*(type_.extent for type_ in types)), given.span)
         axis = sequence_of(types)
         spliced = splice(

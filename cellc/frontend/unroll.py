@@ -182,6 +182,8 @@ class _Unrolling:
                 fail("unknown-shape", message, span, hints=hints)
             return tree.Equation(name, declaration.shape, tree.Call("zeros", (), span, span), span)
         value = self.placed(declaration.initial, place)
+        if isinstance(value, tree.Number):
+            value = tree.Call("add", (tree.Call("zeros", (), span, span), value), span, span)
         label = self.instance(state, {**place, self.extents.travels[state]: 0},
                               self.extents.untied(self.extents.entry(state)))  # fmt: skip
         return tree.Equation(name, declaration.shape, value, span, label=label)

@@ -216,7 +216,7 @@ class TreeBuilder(Transformer_NonRecursive[Token, Any]):
 
     def _count(self, token: Token) -> int:
         value = float(token)
-        if value % 1 or not 1 <= value <= LARGEST_DIMENSION:
+        if not is_size(value):
             message = f"a dimension is a whole number from 1 to {LARGEST_DIMENSION:,}"
             raise CellcError(Diagnostic("not-a-dimension", message, self._span(token)))
         return int(value)
@@ -315,3 +315,8 @@ def _glyph(span: Span, name: str, glyphs: str) -> Diagnostic:
         "a raised or lowered glyph",
         hints=(hint,),
     )
+
+
+def is_size(value: float) -> bool:
+    """Whether a number may be a dimension: whole, positive, and not absurdly large."""
+    return 1 <= value <= LARGEST_DIMENSION and value == int(value)
