@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Protocol
 
 from cellc.backends import pyast
@@ -64,6 +65,7 @@ class Emitter(RegionWriter):
         cell = (self.schedule.written or self.schedule).cell
         return [cell.nodes[value].type.extent for value in cell.values("output").values()]
 
+    @cached_property
     def traceable(self) -> dict[str, str]:
         """The values that a trace can show, by the name it shows them under.
 

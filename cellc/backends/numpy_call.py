@@ -39,7 +39,7 @@ def call(writer: NumpyEmitter) -> Item:
 
 def traced(writer: NumpyEmitter) -> Item:
     """The method that runs sequences and shows what happens inside."""
-    names = writer.traceable()
+    names = writer.traceable
     writer.watched = frozenset(names.values())
     core = _core(writer)
     shown: list[Item] = lines("traced = {}")

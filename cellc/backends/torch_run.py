@@ -39,7 +39,7 @@ def run(writer: TorchEmitter) -> Method:
 
 def traced(writer: TorchEmitter) -> Method:
     """The method that keeps every value that has a name, as the cell is written."""
-    shown = writer.traceable()
+    shown = writer.traceable
     writer.watched = frozenset(shown.values())
     text = "As ``_run``, equation by equation as written; keeps all values that have names."
     core, outputs, states = _core(writer)
@@ -64,7 +64,7 @@ def extent_of(writer: TorchEmitter, name: str) -> Extent:
 
 def is_plain(writer: TorchEmitter) -> bool:
     """Whether all values that leave the cell are sequences along one axis."""
-    leaving = {*writer.traceable().values(), *writer.cell.values("output").values()}
+    leaving = {*writer.traceable.values(), *writer.cell.values("output").values()}
     found = {sequence_axis(extent_of(writer, name)) for name in leaving}
     return len(found) == 1 and None not in found
 
