@@ -5,15 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 import cellc
-from tests.running import Array, Trial, difference
-
-
-def trial_of(text: str) -> Trial:
-    """A text on whole sequences, which gives the same in both backends at all levels."""
-    trial = Trial(cellc.parse(text), 0, ragged=False)
-    found = [run(level) for run in (trial.numpy, trial.torch) for level in ("O0", "O2")]
-    assert all(difference(found[0], other) < 1e-12 for other in found[1:])
-    return trial
+from tests.running import Array
+from tests.test_axes import trial_of
 
 
 def sigmoid(a: Array) -> Array:

@@ -158,3 +158,8 @@ def test_which_gate_shares_with_which_matters_to_the_key() -> None:
 
     keys = {tied(a, b) for a in "fiog" for b in "fiog" if a < b}
     assert len(keys) == 6
+
+
+def test_equal_cells_have_equal_hashes() -> None:
+    cell = cellc.load("lstm")
+    assert {cell, parse_cell(print_cell(cell), TABLE)} == {cell}

@@ -59,6 +59,8 @@ class Model:
                 return self.equations[written].span
             if written in self.declarations:
                 return self.declarations[written].span
+        if name in self.implied:
+            return self.implied[name].span
         return self.functions[name].span if name in self.functions else self.span
 
     def kind_of(self, name: str) -> str | None:

@@ -15,7 +15,7 @@ from cellc.diagnostics import Collector, Diagnostic, fail
 from cellc.frontend import special
 from cellc.frontend.model import Implied, Model
 from cellc.frontend.order import changed_flow
-from cellc.frontend.positions import Extents, Position
+from cellc.frontend.positions import GATHERING, Extents, Position
 from cellc.frontend.rename import rename_in
 from cellc.frontend.suggest import did_you_mean
 from cellc.ir.types import Extent
@@ -31,6 +31,8 @@ def unroll(model: Model, found: Collector) -> Model:
     """
     _check_axes(model, found)
     found.raise_if_any()
+    _check_gathering(model, found)
+    found.raise_if_any()
     model = _with_own_parameters(model)
     extents = Extents(model)
     if not extents.axes:
@@ -41,6 +43,20 @@ def unroll(model: Model, found: Collector) -> Model:
     _check_outputs(model, extents, found)
     found.raise_if_any()
     return _Unrolling(model, extents).run()
+
+
+def _check_gathering(model: Model, found: Collector) -> None:
+    """What stands behind the comma of `last(v, axis)` is an axis."""
+    for value in (*(e.value for e in model.equations.values()), *model.outputs):
+        for part in tree.walk(value):
+            if isinstance(part, tree.Call) and part.function in GATHERING and len(part.args) == 2:
+                axis = part.args[1]
+                known = [*model.axes, "time"]
+                if not isinstance(axis, tree.Name) or axis.name not in known:
+                    text = " ".join(axis.span.text.split())
+                    hints = (f"the axes are {', '.join(f'`{name}`' for name in known)}",)
+                    found.add(Diagnostic("unknown-axis", f"`{text}` is no axis", axis.span,
+                                         hints=hints))  # fmt: skip
 
 
 def _with_own_parameters(model: Model) -> Model:

@@ -39,6 +39,10 @@ class Cell:
     family: str = ""
     lineage: tuple[str, ...] = ()
 
+    def __hash__(self) -> int:
+        """Equal cells have equal hashes."""
+        return hash((self.name, *self.nodes))
+
     def __post_init__(self) -> None:
         for name in ("nodes", "dims", "comments"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
