@@ -280,6 +280,7 @@ CODES: dict[str, str] = {
     "not-a-dimension": "A shape holds something that is no dimension.",
     # use
     "bad-ir": "The text form of the IR does not parse or verify.",
+    "unknown-level": "No optimisation level has this name.",
     "unknown-target": "No backend has this name.",
     "missing-spelling": "A backend has no spelling for an operation.",
     "unwritable": "A file cannot be written.",

@@ -44,26 +44,34 @@ def parse(text: str, name: str | None = None, **sizes: int) -> Cell:
     return cells[name] if name is not None else list(cells.values())[-1]
 
 
-def schedule(cell: Cell, level: str = "O2") -> Schedule:
-    """The cell optimised at a level, with what is computed when."""
-    return Scheduler().run(optimise(cell, level))
+def schedule(cell: Cell | str, level: str = "O2") -> Schedule:
+    """The cell optimised at a level, with what is computed when. Raises CellcError.
+
+    This and what follows takes a shipped cell by its name too.
+    """
+    return Scheduler().run(optimise(_cell(cell), level))
 
 
-def emit(cell: Cell, target: str = "torch", level: str = "O2") -> str:
+def emit(cell: Cell | str, target: str = "torch", level: str = "O2") -> str:
     """The source text of a file that runs the cell and needs no cellc.
 
     ``target`` is ``torch`` or ``numpy``, ``level`` the optimisation: O0, O1 or O2.
     Raises CellcError.
     """
+    cell = _cell(cell)
     traceable = replace(schedule(cell, level), written=schedule(cell, "O0"))
     return backend(target).emit(traceable, cell)
 
 
-def compile(cell: Cell, target: str = "torch", level: str = "O2") -> type[Any]:
+def compile(cell: Cell | str, target: str = "torch", level: str = "O2") -> type[Any]:
     """The class that the emitted file defines, ready to use. Raises CellcError."""
-    return class_from(emit(cell, target, level), class_name(cell.name))
+    return class_from(emit(cell, target, level), class_name(_cell(cell).name))
 
 
-def draw(cell: Cell) -> Drawing:
+def draw(cell: Cell | str) -> Drawing:
     """The diagram of a cell, its gates or, of many, its loops; it displays itself in a notebook."""
-    return diagram(cell, schedule(cell, "O0"))
+    return diagram(_cell(cell), schedule(cell, "O0"))
+
+
+def _cell(given: Cell | str) -> Cell:
+    return load(given) if isinstance(given, str) else given

@@ -204,3 +204,9 @@ def test_the_next_value_of_the_step_before_is_the_present_one() -> None:
     assert _same(one, one.replace("prev(h')", "h"))
     two = f"{HEAD}h' = tanh(W·x + U·h) + prev(h', 2)\noutput h'\n"
     assert _same(two, two.replace("prev(h', 2)", "prev(h)"))
+
+
+def test_a_shipped_cell_is_compiled_by_its_name() -> None:
+    assert cellc.emit("gru") == cellc.emit(cellc.load("gru"))
+    assert cellc.compile("gru", "numpy").__name__ == "Gru"
+    assert cellc.draw("gru").dot == cellc.draw(cellc.load("gru")).dot

@@ -81,6 +81,9 @@ CAUSED: dict[str, Callable[[Path], object]] = {
     "bad-ir-op": lambda folder: parse_cell("cell c\n%1 = tahn(%x) : [H] over {}\n", TABLE),
     "missing-spelling": _missing_spelling,
     "sequence-in-loop": _sequence_in_loop,
+    "not-a-dimension-argument": lambda folder: cellc.load("lstm", H=0),
+    "not-a-dimension-fraction": lambda folder: cellc.load("highway", L=2.5),  # type: ignore[arg-type]
+    "unknown-level": lambda folder: cellc.emit("gru", level="O9"),
     "unknown-target": lambda folder: cellc.emit(cellc.load("gru"), target="fortran"),
     "unreadable-file": lambda folder: cellc.load(folder / "absent.cell"),
     "unreadable-file-folder": lambda folder: cellc.load(folder),

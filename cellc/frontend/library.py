@@ -15,6 +15,7 @@ from cellc.frontend.suggest import did_you_mean
 from cellc.ir import Cell
 from cellc.resources import shipped_specs
 from cellc.syntax import parse_file, tree
+from cellc.syntax.build import LARGEST_DIMENSION, is_size
 from cellc.syntax.characters import LARGEST_FILE, read_source
 
 DEEPEST_DERIVATION = 30
@@ -36,6 +37,10 @@ def read_cells(
     Raises CellcError with the errors of all cells of the text.
     """
     found = Collector()
+    for name, size in (sizes or {}).items():
+        if not isinstance(size, int) or not is_size(size):
+            message = f"`{name}` is a whole number from 1 to {LARGEST_DIMENSION:,}, not {size!r}"
+            fail("not-a-dimension", message)
     library = Library(source, folder)
     cells = {}
     for name in library.definitions:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import reduce
 
+from cellc.diagnostics import fail
 from cellc.ir import Cell
 from cellc.passes.algebra import Algebra, Combine
 from cellc.passes.base import Pass, name_of
@@ -40,11 +41,18 @@ PIPELINES: dict[str, tuple[Pass, ...]] = {
 
 def steps(cell: Cell, level: str) -> Iterator[tuple[str, Cell]]:
     """The name of each pass of a level with the cell it leaves."""
-    for step in PIPELINES[level]:
+    for step in _pipeline(level):
         cell = step.run(cell)
         yield name_of(step), cell
 
 
 def optimise(cell: Cell, level: str) -> Cell:
     """The cell after all passes of a level: ``O0``, ``O1`` or ``O2``."""
-    return reduce(lambda so_far, step: step.run(so_far), PIPELINES[level], cell)
+    return reduce(lambda so_far, step: step.run(so_far), _pipeline(level), cell)
+
+
+def _pipeline(level: str) -> tuple[Pass, ...]:
+    if level not in PIPELINES:
+        known = ", ".join(f"`{name}`" for name in PIPELINES)
+        fail("unknown-level", f"there is no level `{level}`", hints=(f"known: {known}",))
+    return PIPELINES[level]
