@@ -9,6 +9,9 @@ from pathlib import Path
 import networkx as nx
 import pytest
 
+from cellc.frontend.layers import COMBINATORS
+from cellc.frontend.order import COMBINATOR_NAMES
+
 PACKAGE = Path(__file__).parents[1] / "cellc"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
@@ -100,3 +103,7 @@ def test_modules_and_public_names_are_documented(path: Path) -> None:
     for node in tree.body:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
             assert ast.get_docstring(node), node.name
+
+
+def test_the_layers_of_layers_are_those_that_order_and_names_know() -> None:
+    assert COMBINATORS.keys() == COMBINATOR_NAMES

@@ -9,7 +9,7 @@ import networkx as nx
 
 from cellc.diagnostics import CellcError, Collector, Diagnostic, Span, fail
 from cellc.frontend.expressions import UNWRITTEN, Lowering
-from cellc.ir import BATCH, NOWHERE, Dim, Result, Type, TypeMismatch
+from cellc.ir import BATCH, NOWHERE, Dim, Result, Type, TypeMismatch, reached
 from cellc.ir.dimension import product
 from cellc.ir.types import Shape
 from cellc.ops import find
@@ -113,14 +113,10 @@ def _start(lowering: Lowering, state: tree.Declaration) -> str:
 
 def _check_mode(lowering: Lowering, name: str, value: str, span: Span) -> None:
     """Refuse a value that is computed before any call and yet depends on the mode of the call."""
-    nodes, waiting, seen = lowering.builder.nodes, [value], {value}
-    while waiting:
-        node = nodes[waiting.pop()]
-        if node.op.name == "training":
-            message = f"the initial value of `{name}` depends on whether the cell is training"
-            fail("bad-initial-value", message, span)
-        waiting += [argument for argument in node.args if argument not in seen]
-        seen.update(node.args)
+    nodes = lowering.builder.nodes
+    if any(nodes[inner].op.name == "training" for inner in reached(nodes, [value])):
+        message = f"the initial value of `{name}` depends on whether the cell is training"
+        fail("bad-initial-value", message, span)
 
 
 def _default_bound(lowering: Lowering, span: Span) -> tuple[str, str]:

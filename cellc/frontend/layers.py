@@ -201,10 +201,10 @@ class Layers:
 
     def _named(self, value: str, label: Label, name: str) -> str:
         """A layer's value under the layer's name, so that a trace can ask for it."""
-        builder, title = self.lowering.builder, label.of_states(name)
-        free = title not in builder.nodes and not builder.is_used(value)
+        builder, full = self.lowering.builder, label.of_states(name)
+        free = full not in builder.nodes and not builder.is_used(value)
         unnamed = value.isdigit() and name and not label.bare
-        return builder.rename(value, title) if unnamed and free else value
+        return builder.rename(value, full) if unnamed and free else value
 
     def _function(self, layer: tree.Name, value: str) -> str:
         small = layer.name in self.lowering.model.functions
@@ -299,8 +299,8 @@ class Layers:
         reversed_ = self._named(reversed_, label.behind("reversed"), title(layer))
         backward = self.apply(layer, reversed_, label.behind("backward"))
         backward = special.over_sequence(lowering, "reverse", backward, call)
-        joined = lowering.builder.add("concat", [forward, backward], call.span)
-        return self._named(joined, label, title(layer))
+        both = lowering.builder.add("concat", [forward, backward], call.span)
+        return self._named(both, label, title(layer))
 
     def residual(self, call: tree.Call, value: str, label: Label) -> str:
         """What the layer gives, added to what it was given."""

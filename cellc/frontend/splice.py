@@ -11,7 +11,20 @@ from dataclasses import dataclass, field, replace
 
 from cellc.diagnostics import Span, fail
 from cellc.frontend.builder import Builder
-from cellc.ir import BATCH, NOWHERE, TIME, Attribute, Cell, Dim, Node, Result, Type, TypeMismatch
+from cellc.frontend.labels import joined
+from cellc.ir import (
+    BATCH,
+    NOWHERE,
+    TIME,
+    Attribute,
+    Cell,
+    Dim,
+    Node,
+    Result,
+    Type,
+    TypeMismatch,
+    reached,
+)
 from cellc.ir.types import Shape, shape_text
 from cellc.ops import TABLE
 
@@ -72,7 +85,7 @@ class _Splicing:
     def run(self) -> Spliced:
         found = Spliced()
         self._params(found)
-        needed = _needed(self.cell, [r.value for r in self.cell.results if self._wanted(r)])
+        needed = reached(self.cell.nodes, [r.value for r in self.cell.results if self._wanted(r)])
         for name, node in self.cell.nodes.items():
             if name in needed and name not in self.now:
                 self.now[name] = self._copy(name, node)
@@ -111,7 +124,7 @@ class _Splicing:
         """Parameters come first; those that an earlier call shares exist already."""
         for name in self.cell.params:
             node = self.cell.nodes[name]
-            full = _joined(self.call.params, name)
+            full = joined(self.call.params, name)
             type_ = self._type(node.type)
             before = self.builder.nodes.get(full)
             if before is None:
@@ -166,7 +179,7 @@ class _Splicing:
         return self.builder.leaf(node.op.name, self._name(name), type_, **attrs)
 
     def _name(self, name: str) -> str:
-        return _joined(self.call.label, name)
+        return joined(self.call.label, name)
 
     def _type(self, type_: Type) -> Type:
         axes = {TIME: self.call.axis}
@@ -191,23 +204,8 @@ class _Splicing:
         if key == "axis":
             return self.call.axis if value == TIME else value
         if key == "label":
-            return _joined(self.call.params, str(value))
+            return joined(self.call.params, str(value))
         return value
-
-
-def _needed(cell: Cell, ends: list[str]) -> set[str]:
-    needed: set[str] = set()
-    pending = list(ends)
-    while pending:
-        name = pending.pop()
-        if name not in needed:
-            needed.add(name)
-            pending.extend(cell.nodes[name].args)
-    return needed
-
-
-def _joined(label: str, name: str) -> str:
-    return f"{label}_{name}" if label else name
 
 
 def sequence_of(types: list[Type]) -> str:

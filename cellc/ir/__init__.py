@@ -2,7 +2,7 @@
 
 from cellc.ir.cell import Cell
 from cellc.ir.dimension import Dim
-from cellc.ir.node import Argument, Attribute, Attributes, Node, Operation, Result, Role
+from cellc.ir.node import Argument, Attribute, Attributes, Node, Operation, Result, Role, reached
 from cellc.ir.schedule import AtConstruction, AtOnce, Loop, Once, Region, Schedule
 from cellc.ir.text import parse_cell, parse_schedule, print_cell, print_node, print_schedule
 from cellc.ir.types import BATCH, EVERYWHERE, NOWHERE, TIME, Extent, Shape, Type, TypeMismatch
@@ -37,5 +37,6 @@ __all__ = [
     "print_cell",
     "print_node",
     "print_schedule",
+    "reached",
     "verify",
 ]

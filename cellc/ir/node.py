@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -74,3 +74,15 @@ class Argument:
     name: str
     default: int | None = None
     fixed: bool = False
+
+
+def reached(nodes: Mapping[str, Node], ends: Iterable[str]) -> set[str]:
+    """The names of some nodes and of all that they are computed from."""
+    found: set[str] = set()
+    pending = list(ends)
+    while pending:
+        name = pending.pop()
+        if name not in found:
+            found.add(name)
+            pending.extend(nodes[name].args)
+    return found

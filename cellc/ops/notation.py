@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from cellc.ir import Cell
+from cellc.ir import Cell, reached
 from cellc.ops import TABLE
 from cellc.ops.op import CALL, SUM
 
@@ -39,14 +39,8 @@ def initial_value_of(cell: Cell, param: str) -> str:
 
 def _only_initial(cell: Cell) -> set[str]:
     """Nodes that only initial values need."""
-    needed: set[str] = set()
-    pending = [r.value for r in cell.results if r.role != "initial"]
-    while pending:
-        name = pending.pop()
-        if name not in needed:
-            needed.add(name)
-            pending.extend(cell.nodes[name].args)
-    return set(cell.nodes) - needed
+    ends = (r.value for r in cell.results if r.role != "initial")
+    return set(cell.nodes) - reached(cell.nodes, ends)
 
 
 def _is_inline(cell: Cell, name: str) -> bool:

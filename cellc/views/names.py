@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-from cellc.ir import TIME, Cell
+from cellc.ir import TIME, Cell, reached
 from cellc.ir.types import sequence_axis
 
 DELAY = re.compile(r"prev_.+_\d+")
@@ -126,11 +126,4 @@ def step_values(cell: Cell) -> frozenset[str]:
         for r in cell.results
         if r.role in ("next", "output") or (r.role == "start" and cell.nodes[r.value].type.extent)
     ]
-    needed: set[str] = set()
-    pending = [r.value for r in results]
-    while pending:
-        name = pending.pop()
-        if name not in needed:
-            needed.add(name)
-            pending.extend(cell.nodes[name].args)
-    return frozenset(needed)
+    return frozenset(reached(cell.nodes, (r.value for r in results)))
