@@ -280,6 +280,8 @@ CODES: dict[str, str] = {
     "not-a-dimension": "A shape holds something that is no dimension.",
     # use
     "bad-ir": "The text form of the IR does not parse or verify.",
+    "no-derivative": "An op has no derivative.",
+    "unknown-memory": "There is no such way to keep values for the backward pass.",
     "unknown-level": "No optimisation level has this name.",
     "unknown-target": "No backend has this name.",
     "missing-spelling": "A backend has no spelling for an operation.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from os.path import exists
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from cellc.frontend.library import read_cells, read_file, spec_path
 from cellc.ir import Cell, Schedule
 from cellc.loading import class_from
 from cellc.passes.pipelines import optimise
+from cellc.passes.plan import plan
 from cellc.passes.schedule import Scheduler
 from cellc.syntax.characters import read_source
 from cellc.views.diagram import Drawing, diagram
@@ -52,20 +52,25 @@ def schedule(cell: Cell | str, level: str = "O2") -> Schedule:
     return Scheduler().run(optimise(_cell(cell), level))
 
 
-def emit(cell: Cell | str, target: str = "torch", level: str = "O2") -> str:
+def emit(
+    cell: Cell | str, target: str = "torch", level: str = "O2", memory: str = "balanced"
+) -> str:
     """The source text of a file that runs the cell and needs no cellc.
 
-    ``target`` is ``torch`` or ``numpy``, ``level`` the optimisation: O0, O1 or O2.
-    Raises CellcError.
+    ``target`` is ``torch`` or ``numpy``, ``level`` O0, O1 or O2, ``memory`` what the backward
+    pass keeps rather than recomputes: low, balanced or fast. Raises CellcError.
     """
-    cell = _cell(cell)
-    traceable = replace(schedule(cell, level), written=schedule(cell, "O0"))
-    return backend(target).emit(traceable, cell)
+    cell, chosen = _cell(cell), backend(target)
+    starts = getattr(chosen, "learns_starts", False)
+    return chosen.emit(plan(cell, level, memory, starts), cell)
 
 
-def compile(cell: Cell | str, target: str = "torch", level: str = "O2") -> type[Any]:
+def compile(
+    cell: Cell | str, target: str = "torch", level: str = "O2", memory: str = "balanced"
+) -> type[Any]:
     """The class that the emitted file defines, ready to use. Raises CellcError."""
-    return class_from(emit(cell, target, level), class_name(_cell(cell).name))
+    text = emit(cell, target, level, memory)
+    return class_from(text, class_name(_cell(cell).name))
 
 
 def draw(cell: Cell | str) -> Drawing:

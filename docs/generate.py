@@ -32,7 +32,6 @@ from typer.testing import CliRunner
 
 import cellc
 from cellc.cli import app
-from cellc.frontend.expressions import UNWRITTEN
 from cellc.ops import TABLE, Op
 from cellc.resources import shipped_specs
 
@@ -78,7 +77,7 @@ def _leaves(ops: Iterable[Op]) -> str:
 
 def _section(op: Op) -> str:
     """One op: its heading, summary and facts."""
-    written = "by passes only" if op.name in UNWRITTEN else f"`{_written(op)}`"
+    written = "by passes only" if not op.written else f"`{_written(op)}`"
     facts = [("Written", written)]
     if op.aliases:
         facts.append(("Also called", ", ".join(f"`{alias}`" for alias in op.aliases)))

@@ -73,7 +73,7 @@ class Trial:
         if self.draws:
             words["draws"] = {n: self._packed(n, torch.from_numpy(v)) for n, v in self._drawn()}
         if self.state:
-            words["state"] = _bare([torch.from_numpy(s) for s in self.state])
+            words["state"] = _bare([torch.as_tensor(s) for s in self.state])
         given = [torch.from_numpy(x) for x in self.inputs] if inputs is None else inputs
         packed = [self._packed(n, x) for n, x in zip(self.cell.inputs, given, strict=True)]
         return module(*packed, **words)
@@ -148,6 +148,59 @@ class Trial:
         return pack_padded_sequence(value, lengths, enforce_sorted=False)
 
 
+class GradientTrial(Trial):
+    """A trial with random cotangents of its outputs and final states."""
+
+    def __init__(self, cell: cellc.Cell, seed: int, ragged: bool = True) -> None:
+        super().__init__(cell, seed, ragged)
+        outputs, ends = super().numpy("O0")
+        self.d_outputs = [self.rng.standard_normal(value.shape) for value in outputs]
+        self.d_state = [self.rng.standard_normal(value.shape) for value in ends]
+
+    def numpy_gradients(self, level: str = "O2", memory: str = "balanced") -> dict[str, Array]:
+        """What ``grad`` of the NumPy class gives."""
+        run = cellc.compile(self.cell, "numpy", level, memory)(**self.sizes)
+        run.params = dict(self.params)
+        words: dict[str, Any] = {_word(axis, "lengths"): v for axis, v in self.ends.items()}
+        words |= self._steps_given()
+        if self.draws:
+            words["draws"] = self.draws
+        if self._has_modes():
+            words["training"] = True
+        if self.state:
+            words |= {"state": _bare(self.state), "d_state": _bare(self.d_state)}
+        given = self.d_outputs[0] if len(self.d_outputs) == 1 else tuple(self.d_outputs)
+        gradients: dict[str, Array] = run.grad(*self.inputs, given, **words)
+        return gradients
+
+    def autograd(self, module: Any) -> dict[str, Array]:
+        """What autograd gives for a Torch module, under the names that ``grad`` has."""
+        leaves: dict[str, Any] = {}
+        for name, value in zip(self.cell.inputs, self.inputs, strict=True):
+            leaves[ascii_name(name)] = torch.from_numpy(value)
+        state = {
+            ascii_name(n): torch.from_numpy(s)
+            for n, s in zip(self.cell.states, self.state, strict=True)
+        }
+        for value in (*leaves.values(), *state.values()):
+            value.requires_grad_(value.is_floating_point())
+        saved, self.state = self.state, list(state.values())
+        outputs, ends = self.call(module, list(leaves.values()))
+        self.state = saved
+        total = torch.zeros((), dtype=torch.float64)
+        for value, weight in zip(listed(outputs), self.d_outputs, strict=True):
+            total = total + (_tensor(value) * torch.from_numpy(weight)).sum()
+        for value, weight in zip(listed(ends), self.d_state, strict=True):
+            total = total + (value * torch.from_numpy(weight)).sum()
+        wanted = {**dict(module.named_parameters()), **leaves, **state}
+        wanted = {name: value for name, value in wanted.items() if value.requires_grad}
+        found = torch.autograd.grad(total, list(wanted.values()), allow_unused=True)
+        return {
+            name: np.zeros(value.shape) if slope is None else slope.numpy()
+            for (name, value), slope in zip(wanted.items(), found, strict=True)
+        }
+
+
 def difference(a: Result, b: Result) -> float:
     """The largest difference between two results."""
     pairs = [*zip(a[0], b[0], strict=True), *zip(a[1], b[1], strict=True)]
@@ -169,7 +222,10 @@ def listed(value: Any) -> list[Any]:
 
 
 def _array(value: Any) -> Array:
-    if isinstance(value, PackedSequence):
-        value = pad_packed_sequence(value)[0]
-    array: Array = value.detach().numpy()
+    array: Array = _tensor(value).detach().numpy()
     return array
+
+
+def _tensor(value: Any) -> Any:
+    """A value as a padded tensor."""
+    return pad_packed_sequence(value)[0] if isinstance(value, PackedSequence) else value

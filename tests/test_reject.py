@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 import cellc
+from cellc import ops
 from cellc.backends.spelling import Speller
 from cellc.diagnostics import CODES, CellcError, Collector, Diagnostic, Source, Span, render
 from cellc.files import write_file
 from cellc.ir.text import parse_cell
 from cellc.ops import TABLE
 from cellc.ops.op import Op
+from cellc.passes.derivative import derivative
 from tests.conftest import Golden
 
 FOLDER = Path(__file__).parent / "reject"
@@ -76,6 +78,15 @@ def _unwritable(folder: Path) -> None:
 
 
 #: Errors that no spec can cause, and what causes them.
+def _no_derivative(folder: Path) -> object:
+    ops.register(Op("mystery", "Unknown.", "elementwise", ("a",), spelling="a"))
+    try:
+        text = "cell c\ninput x[H]\nstate h[H]\nh' = mystery(x + h)\noutput h'\n"
+        return derivative(cellc.parse(text))
+    finally:
+        ops.unregister("mystery")
+
+
 CAUSED: dict[str, Callable[[Path], object]] = {
     "bad-ir": lambda folder: parse_cell("cell c\n%1 = tanh(%x : [H] over {}\n", TABLE),
     "bad-ir-op": lambda folder: parse_cell("cell c\n%1 = tahn(%x) : [H] over {}\n", TABLE),
@@ -83,6 +94,8 @@ CAUSED: dict[str, Callable[[Path], object]] = {
     "sequence-in-loop": _sequence_in_loop,
     "not-a-dimension-argument": lambda folder: cellc.load("lstm", H=0),
     "not-a-dimension-fraction": lambda folder: cellc.load("highway", L=2.5),  # type: ignore[arg-type]
+    "no-derivative": _no_derivative,
+    "unknown-memory": lambda folder: cellc.emit("gru", memory="none"),
     "unknown-level": lambda folder: cellc.emit("gru", level="O9"),
     "unknown-target": lambda folder: cellc.emit(cellc.load("gru"), target="fortran"),
     "unreadable-file": lambda folder: cellc.load(folder / "absent.cell"),

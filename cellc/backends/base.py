@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Protocol
 
@@ -35,8 +35,14 @@ class Emitter(RegionWriter):
         kept: the states that a call without a state carries on from.
     """
 
-    def __init__(self, schedule: Schedule, speller: Speller) -> None:
-        super().__init__(schedule, speller)
+    def __init__(
+        self,
+        schedule: Schedule,
+        speller: Speller,
+        known: Mapping[str, str] | None = None,
+        taken: Iterable[str] = (),
+    ) -> None:
+        super().__init__(schedule, speller, known, taken)
         cell = self.cell
         self.arguments = [a for a in cell.dims.values() if not a.fixed]
         self.draws = tuple(sorted(cell.leaves("draw")))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import takewhile
 from keyword import iskeyword
 
@@ -22,15 +22,19 @@ class Identifiers:
 
     A named value keeps its name in ASCII. A value that a pass made is named when it is
     first asked for, after the values it becomes: ``W_fiog`` is the stacked weight of the
-    gates f, i, o and g.
+    gates f, i, o and g. Values that are ``known`` already have their identifiers.
     """
 
-    def __init__(self, cell: Cell, reserved: Iterable[str]) -> None:
-        self._cell, self._taken = cell, set(reserved)
+    def __init__(
+        self, cell: Cell, reserved: Iterable[str], known: Mapping[str, str] | None = None
+    ) -> None:
+        self._cell, self._taken = cell, {*reserved, *(known or {}).values()}
         self._stems = {ascii_name(name) for name in cell.nodes if not name.isdigit()}
         self._owners = _owners(cell)
-        self._found: dict[str, str] = {}
+        self._found = dict(known or {})
         for name in cell.nodes:
+            if name in self._found:
+                continue
             if name in cell.options:  # an attribute and an argument, never a variable
                 self._found[name] = ascii_name(name)
             elif not name.isdigit():
@@ -41,6 +45,11 @@ class Identifiers:
             hint = _hint(self._cell, name, self._owners)
             self._found[name] = self._free(hint)
         return self._found[name]
+
+    @property
+    def taken(self) -> frozenset[str]:
+        """All identifiers given so far, and those reserved."""
+        return frozenset(self._taken)
 
     def fresh(self, identifier: str) -> str:
         """An identifier that nothing else has, for a variable of the emitter's own."""

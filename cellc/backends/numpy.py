@@ -9,6 +9,7 @@ from cellc.backends import docs, pyast
 from cellc.backends.naming import class_name
 from cellc.backends.numpy_call import call, drawn_lines, keywords_of, traced
 from cellc.backends.numpy_emitter import SPELLER, NumpyEmitter
+from cellc.backends.numpy_grad import derived_writer, grad, keeping_writer
 from cellc.backends.pyast import (
     Blank,
     Block,
@@ -33,6 +34,11 @@ def emit(schedule: Schedule, source: Cell) -> str:
     if schedule.written is not None:
         writers.append(NumpyEmitter(schedule.written, SPELLER))
         methods.append(traced(writers[-1]))
+    if schedule.gradient is not None:
+        keeping = keeping_writer(schedule)
+        derived = derived_writer(keeping)
+        writers += [keeping, derived]
+        methods.append(grad(keeping, derived))
     if _has_steps(writer):
         writers.append(_in_one_region(schedule))
         methods.append(_step(writers[-1], schedule))
@@ -211,6 +217,7 @@ class NumpyBackend:
     """Emits a class that runs on NumPy arrays."""
 
     name: str = "numpy"
+    learns_starts: bool = True
 
     def emit(self, schedule: Schedule, source: Cell) -> str:
         return emit(schedule, source)

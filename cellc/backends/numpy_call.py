@@ -24,7 +24,7 @@ _TRACED = "Run sequences as the cell is written; the values named in ``trace`` c
 
 def call(writer: NumpyEmitter) -> Item:
     """The method that runs sequences."""
-    parameters = _parameters(writer)
+    parameters = parameters_of(writer)
     dispatch: list[Item] = []
     if writer.schedule.written is not None:
         names = [name.split("=")[0] for name in [*parameters, "trace"]]
@@ -33,7 +33,7 @@ def call(writer: NumpyEmitter) -> Item:
         dispatch = lines(f"if trace:\n    return self._traced({', '.join(passed)})")
         parameters += ["trace=()"] if "*" in parameters else ["*", "trace=()"]
     head = f"def __call__(self, {', '.join(parameters)}):\n    pass"
-    body = [*dispatch, *_body(writer, _core(writer), _result(writer))]
+    body = [*dispatch, *body_of(writer, core_of(writer), _result(writer))]
     return Block(quote_statements(head)[0], (pyast.docstring(_call_text(writer)), *body))
 
 
@@ -41,7 +41,7 @@ def traced(writer: NumpyEmitter) -> Item:
     """The method that runs sequences and shows what happens inside."""
     names = writer.traceable
     writer.watched = frozenset(names.values())
-    core = _core(writer)
+    core = core_of(writer)
     shown: list[Item] = lines("traced = {}")
     for name, node in names.items():
         value = writer.masked(node, writer.cell.nodes[node].type.extent)
@@ -60,11 +60,11 @@ def traced(writer: NumpyEmitter) -> Item:
     if writer.cell.inputs:
         one = f"{{name: {alone} for name, value in traced.items()}}"
         shown += lines(f"if not batched:\n    traced = {one}")
-    parameters = _parameters(writer)
+    parameters = parameters_of(writer)
     parameters += ["trace=()"] if "*" in parameters else ["*", "trace=()"]
     head = f"def _traced(self, {', '.join(parameters)}):\n    pass"
     start = lines("trace = (trace,) if isinstance(trace, str) else trace")
-    body = [*start, *_body(writer, [*core, *shown], _result(writer, ", traced"))]
+    body = [*start, *body_of(writer, [*core, *shown], _result(writer, ", traced"))]
     return Block(quote_statements(head)[0], (pyast.docstring(_TRACED), *body))
 
 
@@ -113,7 +113,7 @@ def drawn(given, rng, shape, batched, dtype):
 '''
 
 
-def _parameters(writer: NumpyEmitter) -> list[str]:
+def parameters_of(writer: NumpyEmitter) -> list[str]:
     """The parameters of the call behind ``self``."""
     schedule = writer.schedule
     unknown = [word(a, "steps") for a in writer.axes if input_along(schedule, a) is None]
@@ -130,7 +130,7 @@ def _parameters(writer: NumpyEmitter) -> list[str]:
     return [*first, "*", *keywords] if keywords else first
 
 
-def _core(writer: NumpyEmitter) -> list[Item]:
+def core_of(writer: NumpyEmitter) -> list[Item]:
     """The statements of all regions."""
     core: list[Item] = []
     for region in writer.schedule.regions:
@@ -140,6 +140,8 @@ def _core(writer: NumpyEmitter) -> list[Item]:
         for name in region.values:
             if name in writer.computed:
                 core += writer.start(name)
+            if name in writer.recorded:
+                core += lines(f"{writer.ids[name]}_start = {writer.ids[name]}")
         writer.region = region
         if isinstance(region, Loop):
             core += [Remark("step by step, because each step needs the one before")]
@@ -153,11 +155,13 @@ def _core(writer: NumpyEmitter) -> list[Item]:
     return core
 
 
-def _body(writer: NumpyEmitter, core: list[Item], result: list[Item]) -> list[Item]:
+def body_of(
+    writer: NumpyEmitter, core: list[Item], result: list[Item], checks: list[Item] | None = None
+) -> list[Item]:
     """The core with what it needs before it and what it gives behind it."""
     prologue = [*_inputs(writer), *_state(writer), *_ends(writer)]
     prologue += drawn_lines(writer, "batched" if writer.cell.inputs else "True")
-    core = [*core, *result]
+    core = [*(checks or []), *core, *result]
     if "p" in pyast.names_in(core):
         core = [*lines("p = self.params"), *core]
     return [*prologue, *writer.dimension_lines([*prologue, *core]), *core]
@@ -263,9 +267,9 @@ def _call_text(writer: NumpyEmitter) -> str:
         *docs.input_lines(cell),
         "    state: as returned, or None to "
         + ("carry on from the call before." if writer.kept else "start afresh."),
-        *_keyword_lines(writer),
+        *keyword_lines(writer),
         "",
-        f"Returns {_returned(writer)} and {end}.",
+        f"Returns {returned_by(writer)} and {end}.",
         *(["Without the dimension B everywhere, one sequence is run."] if cell.inputs else []),
         *(["The state holds"] if cell.states else []),
         *docs.shape_lines(cell, cell.states, "B"),
@@ -273,7 +277,7 @@ def _call_text(writer: NumpyEmitter) -> str:
     ])  # fmt: skip
 
 
-def _returned(writer: NumpyEmitter) -> str:
+def returned_by(writer: NumpyEmitter) -> str:
     """What a call returns before the state, with the dimensions in front."""
     extents = writer.output_extents()
     leads = {"B" if writer.axis_given(extent) is None else "T, B" for extent in extents}
@@ -281,7 +285,7 @@ def _returned(writer: NumpyEmitter) -> str:
     return f"the output{'s' if len(extents) > 1 else ''}{shape}"
 
 
-def _keyword_lines(writer: NumpyEmitter) -> list[str]:
+def keyword_lines(writer: NumpyEmitter) -> list[str]:
     """What the arguments behind the state are for."""
     found: list[str] = []
     for axis in writer.axes:

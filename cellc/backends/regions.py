@@ -3,35 +3,43 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from os.path import basename
 
 from cellc.backends import pyast
 from cellc.backends.axes import axes_of, words
 from cellc.backends.naming import Identifiers
-from cellc.backends.pyast import Item, Line, fill
+from cellc.backends.pyast import Item, Line, fill, quote
 from cellc.backends.spelling import Speller, call_arguments, dimension
 from cellc.ir import NOWHERE, AtOnce, Cell, Dim, Loop, Node, Once, Region, Schedule
 from cellc.ir.types import Shape, positions, sequence_axis, shape_text
 from cellc.ops import TABLE
 from cellc.ops.sequence import axis_of
+from cellc.ops.transposed import summed_axes
 
 
 class RegionWriter:
     """Writes the statements of a schedule's regions.
 
     A backend refines how parameters are reached, how numbers enter calls, and what
-    surrounds the regions. ``steps_used`` collects the values of other regions that the
+    surrounds the regions. Values ``known`` have their identifiers already, and those
+    ``taken`` belong to something else. ``steps_used`` collects the values of other regions that the
     loop being written reads step by step; ``watched`` are values that a trace shows.
     """
 
     reserved: tuple[str, ...] = ()
 
-    def __init__(self, schedule: Schedule, speller: Speller) -> None:
+    def __init__(
+        self,
+        schedule: Schedule,
+        speller: Speller,
+        known: Mapping[str, str] | None = None,
+        taken: Iterable[str] = (),
+    ) -> None:
         self.schedule, self.cell, self.speller = schedule, schedule.cell, speller
         self.axes = axes_of(schedule)
         reserved = [*self.reserved, *self.cell.dims, *words(self.axes)]
-        self.ids = Identifiers(self.cell, reserved)
+        self.ids = Identifiers(self.cell, [*reserved, *taken], known)
         self.region_of: dict[str, Region] = {
             name: region for region in schedule.regions for name in region.values
         }
@@ -74,6 +82,18 @@ class RegionWriter:
         """The statements for a state of no loop: its sequence and its last value."""
         raise NotImplementedError
 
+    def ended(self, node: Node) -> ast.expr:
+        """The value of a state when its loop has ended; none flows into a start not used."""
+        state = node.args[0]
+        value = self.own_order(pyast.name(self.ids[state]), state)
+        if not dict(node.attrs).get("start"):
+            return value
+        return quote("d * 0 if given else d", d=value, given=f"{self.ids[state]}_given")
+
+    def own_order(self, value: ast.expr, state: str) -> ast.expr:
+        """What a loop leaves of each sequence, in the order in which the caller has them."""
+        return value
+
     # statements
 
     def statements(self, region: Region, names: Iterable[str] | None = None) -> list[Item]:
@@ -104,7 +124,9 @@ class RegionWriter:
         return self._inline[name]
 
     def _belongs_inside(self, name: str) -> bool:
-        if not name.isdigit() or self.cell.uses[name] != 1:
+        leaf = self.cell.nodes[name].op.leaf
+        named = leaf or not name.isdigit() or name in self.watched
+        if named or self.cell.uses[name] != 1:
             return False
         users = list(self.cell.graph.successors(name))
         if len(users) != 1 or self.region_of.get(users[0]) is not self.region_of.get(name):
@@ -124,6 +146,8 @@ class RegionWriter:
     def spelled(self, name: str) -> ast.expr:
         """The expression that computes a value."""
         node = self.cell.nodes[name]
+        if node.op.name == "final":
+            return self.ended(node)
         template = self.template(node)
         self._help(node)
         bindings: dict[str, pyast.Binding] = {}
@@ -138,8 +162,9 @@ class RegionWriter:
             bindings[key] = self.attribute(attribute)
         if not node.args and self.like is not None:
             bindings["like"] = self.like
-        if TABLE[node.op.name].kind == "sequence":
-            bindings |= self.along(axis_of(dict(node.attrs)))
+        axis = _axis_along(node)
+        if axis is not None:
+            bindings |= self.along(axis)
         return _tidy(fill(template, **bindings), node, self.cell)
 
     def operand(self, name: str, user: Node) -> ast.expr:
@@ -229,8 +254,14 @@ class RegionWriter:
         return [
             name
             for name in loop.values
-            if name in outputs or any(u not in inside for u in self.cell.graph.successors(name))
+            if name in outputs or any(u not in inside for u in self._readers(name))
         ]
+
+    def _readers(self, name: str) -> Iterable[str]:
+        """The values that read another step by step or over its whole extent."""
+        return (
+            u for u in self.cell.graph.successors(name) if self.cell.nodes[u].op.name != "final"
+        )
 
     def _help(self, node: Node) -> None:
         helper = self.speller.helper(node)
@@ -265,6 +296,14 @@ class RegionWriter:
                 lines.setdefault(basename(span.source.name), set()).add(span.line)
             pending.extend(a for a in self.cell.nodes[name].args if self.is_inline(a))
         return ", ".join(f"{file}:{_ranges(found)}" for file, found in sorted(lines.items()))
+
+
+def _axis_along(node: Node) -> str | None:
+    """The axis whose sequences an op runs over, if it is such an op."""
+    kind, attrs = TABLE[node.op.name].kind, dict(node.attrs)
+    if kind == "total":
+        return sequence_axis(summed_axes(attrs))
+    return axis_of(attrs) if kind == "sequence" else None
 
 
 def _needs_all(user: Node) -> bool:

@@ -90,6 +90,15 @@ def shifted(value, first, sizes):
     return before, torch.cat([step[rows:] for step, rows in ends])
 '''
 
+_SUM_OVER_STEPS = '''
+def sum_over_steps(a, sizes, packed):
+    """The sum over each sequence's own steps."""
+    total = a[: sizes[0]].clone()
+    for step in a.split(sizes)[1:]:
+        total[: len(step)] += step
+    return in_own_order(total, packed)
+'''
+
 _DRAWN = '''
 def drawn(given, shape, like, generator, training):
     """Uniform numbers: what is given, else drawn while training; otherwise none are needed."""
@@ -112,6 +121,7 @@ HELPERS = {
     "in_own_order": _IN_OWN_ORDER,
     "on_rows": _ON_ROWS,
     "shifted": _SHIFTED,
+    "sum_over_steps": _SUM_OVER_STEPS,
     "drawn": _DRAWN,
 }
 

@@ -29,9 +29,6 @@ LONGEST_LAG = 1000
 MOST_APPLICATIONS = 10_000
 DEEPEST_APPLICATION = 20
 
-#: Ops that only passes write.
-UNWRITTEN = frozenset({"slice", "at", "stack", "keep", "mean_over"})
-
 
 class Applications(Protocol):
     """What lowers applied cells and layers; see :mod:`cellc.frontend.layers`."""
@@ -241,12 +238,12 @@ class Lowering:
     def operation(self, call: tree.Call, wanted: Shape | None, formals: dict[str, str]) -> str:
         """The node of an op, or of a cell where there is no op of that name."""
         op = find(call.function)
-        if op is None or op.leaf or op.kind == "random" or op.name in UNWRITTEN:
+        if op is None or op.leaf or op.kind == "random" or not op.written:
             applied = self.layers.call(call)
             if applied is not None:
                 return applied
             known = [*function_names(), *self.model.functions, *special.FUNCTIONS]
-            written = [name for name in known if name.isidentifier() and name not in UNWRITTEN]
+            written = [name for name in known if name.isidentifier()]
             fail(
                 "unknown-function",
                 f"there is no operation or cell `{call.function}`",

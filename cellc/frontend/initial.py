@@ -8,7 +8,7 @@ from typing import NoReturn
 import networkx as nx
 
 from cellc.diagnostics import CellcError, Collector, Diagnostic, Span, fail
-from cellc.frontend.expressions import UNWRITTEN, Lowering
+from cellc.frontend.expressions import Lowering
 from cellc.ir import BATCH, NOWHERE, Dim, Result, Type, TypeMismatch, reached
 from cellc.ir.dimension import product
 from cellc.ir.types import Shape
@@ -181,7 +181,7 @@ class _Initial:
             )
         op = find(expression.function)
         small = expression.function in self.lowering.model.functions
-        if op is None or op.leaf or op.name in UNWRITTEN or small:
+        if op is None or op.leaf or not op.written or small:
             return self.lowering.lower(expression)
         args = [self._lower(argument) for argument in expression.args]
         if not op.accepts(len(args)):

@@ -12,7 +12,7 @@ from cellc.ir.types import Type
 
 Attribute = bool | int | float | str | Dim | tuple[Dim, ...]
 Attributes = tuple[tuple[str, Attribute], ...]
-Role = Literal["next", "output", "start", "initial"]
+Role = Literal["next", "output", "start", "initial", "sum"]
 
 
 class Operation(Protocol):
@@ -55,7 +55,7 @@ class Result:
 
     ``next h``: the state's value for the following step. ``output y``: what the step
     emits. ``start h``: what the state starts with. ``initial W``: what a parameter is
-    initialised with.
+    initialised with. ``sum W``: what a derivative gives for a parameter, over all sequences.
     """
 
     role: Role

@@ -6,7 +6,7 @@ regions before it; inside a loop, the states it carries close the circle.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -18,7 +18,7 @@ Recurrence = Literal["dense", "block", "diagonal", "diagonal affine"]
 
 @dataclass(frozen=True)
 class Once:
-    """Values without batch and time: computed once per call."""
+    """Values without batch and time: computed once per call, before or after the loops."""
 
     values: tuple[str, ...]
     extent: Extent = NOWHERE
@@ -38,7 +38,8 @@ class Loop:
 
     ``carries`` are the states that pass from step to step. ``recurrence`` is the form of
     the Jacobian of their next values by their present ones; ``depth`` is the number of
-    matrix products that one step must do one after the other.
+    matrix products that one step must do one after the other. A ``backward`` loop begins
+    with the last step.
     """
 
     values: tuple[str, ...]
@@ -47,6 +48,7 @@ class Loop:
     recurrence: Recurrence
     depth: int
     extent: Extent
+    backward: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,13 @@ Region = Once | AtOnce | Loop | AtConstruction
 class Schedule:
     """A cell and the regions that its values are computed in, in order.
 
-    ``written`` is the schedule of the cell as it was written, where a trace is wanted.
+    ``gradient`` is the schedule of its derivative, where one is wanted, ``written`` that of
+    the cell as it was written, where a trace is.
     """
 
     cell: Cell
     regions: tuple[Region, ...]
+    gradient: Gradient | None = field(default=None, compare=False, repr=False)
     written: Schedule | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -82,3 +86,25 @@ class Schedule:
         """The names of all values that are computed step by step."""
         for loop in self.loops:
             yield from loop.values
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """The derivative of a scheduled cell: what it reads, and when it computes what.
+
+    The inputs of its cell are ``saved`` values of the cell, inputs of the cell, and the
+    cotangents of outputs, which ``outputs`` names by output. Its backward states are the
+    cotangents of the cell's, by ``states``; other states are those of the cell. ``inputs``
+    names the results for the cell's inputs; those for parameters are named like them.
+    """
+
+    schedule: Schedule
+    saved: tuple[str, ...]
+    outputs: Mapping[str, str]
+    states: Mapping[str, str]
+    inputs: Mapping[str, str]
+
+
+def is_backward(cell: Cell, state: str) -> bool:
+    """Whether a state travels from the last step to the first."""
+    return bool(dict(cell.nodes[state].attrs).get("backward"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -89,8 +90,9 @@ def _region_text(region: Region) -> str:
         return f"at once over {extent_text(region.extent)}"
     carried = ", ".join(f"%{state}" for state in region.carries)
     form = region.recurrence.replace(" ", "_")
+    way = " backward" if region.backward else ""
     return (
-        f"loop {region.axis} over {extent_text(region.extent)} carrying {carried} "
+        f"loop {region.axis}{way} over {extent_text(region.extent)} carrying {carried} "
         f"is {form} depth {region.depth}"
     )
 
@@ -247,6 +249,9 @@ class _Reader(Transformer[Token, Any]):
     def loop(self, children: list[Any]) -> Loop:
         axis, extent, carries, form, depth = children
         return Loop((), axis, carries, form.replace("_", " "), depth, extent)
+
+    def backward_loop(self, children: list[Any]) -> Loop:
+        return replace(self.loop(children), backward=True)
 
     def cell(self, children: list[Any]) -> Cell:
         return _assemble(children[0], children[1:])

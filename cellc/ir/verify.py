@@ -15,7 +15,7 @@ def verify(cell: Cell) -> None:
 
     Operands precede their users, every op has as many operands as it takes and the type
     it infers from them, every state has exactly one next value of its shape, every
-    result names a node, and there is an output.
+    result names a node, and there is an output or, of a derivative, a sum.
     """
     faults = [*_node_faults(cell), *_result_faults(cell)]
     if faults:
@@ -66,6 +66,6 @@ def _result_faults(cell: Cell) -> list[str]:
             within = want.extent if result.role == "next" else {BATCH}
             if not have.extent <= within:
                 faults.append(f"{result.role} {result.name} varies too much: {have}")
-    if not cell.values("output"):
+    if not (cell.values("output") or cell.values("sum")):
         faults.append("the cell has no output")
     return faults

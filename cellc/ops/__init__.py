@@ -14,6 +14,7 @@ from cellc.ops import (
     reduction,
     sequence,
     structural,
+    transposed,
 )
 from cellc.ops.op import Op
 
@@ -56,12 +57,22 @@ def named(name: str) -> Op:
 
 def function_names() -> list[str]:
     """The names under which the language applies ops, for "did you mean"."""
-    return [*(name for name, op in _TABLE.items() if not op.leaf), *_ALIASES]
+    return [*(name for name, op in _TABLE.items() if op.written and not op.leaf), *_ALIASES]
 
 
 copyreg.pickle(Op, lambda op: (named, (op.name,)))
 
-_MODULES = (elementwise, chance, contraction, blocks, structural, reduction, sequence, random)
+_MODULES = (
+    elementwise,
+    chance,
+    contraction,
+    blocks,
+    structural,
+    reduction,
+    sequence,
+    transposed,
+    random,
+)
 
 for _module in _MODULES:
     for _op in _module.OPS:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from cellc.ir import Dim, Node, Type, TypeMismatch
 from cellc.ir.dimension import product
 from cellc.ir.types import shape_text, union
-from cellc.ops.op import CONTRACTION, Attrs, Op, numbers_only
+from cellc.ops.op import CONTRACTION, Attrs, Op, Pull, numbers_only
 
 MOST_SPATIAL = 3
 
@@ -93,10 +93,27 @@ def convolve(w, v):
     return np.moveaxis(np.tensordot(near, w, ((-2 * n - 1, *axes), (1, *axes))), -1, -n - 1)
 '''
 
+
+def _blocks_pullback(p: Pull, slot: int) -> str | None:
+    weight, vector = p.args
+    copies = copies_of(p.attrs)
+    if slot == 1:
+        return p.add("block_matmul_transposed", weight, p.g, **dict(p.attrs))
+    return p.total("block_outer_sum", p.g, vector, shape=p.type(weight).shape, copies=copies)
+
+
+def _filter_pullback(p: Pull, slot: int) -> str | None:
+    weight, value = p.args
+    if slot == 1:
+        return p.add("convolve_transposed", weight, p.g)
+    return p.total("convolve_sum", p.g, value, shape=p.type(weight).shape)
+
+
 OPS = (
     Op("block_matmul", "The product with a block-diagonal weight: each of K blocks multiplies "
        "its own part of the vector. Written `w·v` where w is declared `block_diagonal(K)`.",
        "contraction", ("w", "v"), rule=_blocks, spelling=_call_with_copies,
+       pullback=_blocks_pullback,
        helpers={"numpy": _NUMPY_BLOCKS, "torch": _TORCH_BLOCKS},
        linear=(frozenset({0}), frozenset({1})), notation="$w·$v", precedence=CONTRACTION,
        latex="$w $v", glyph="·"),
@@ -104,6 +121,7 @@ OPS = (
        "[D, X, …] with a filter [C, D, k, …], zeros beyond the edges. Written `w·v` where w is "
        "declared `convolution(k, …)`.",
        "contraction", ("w", "v"), rule=_filtered, spelling="convolve(w, v)",
+       pullback=_filter_pullback,
        spellings={"torch": _torch_filter}, helpers={"numpy": _NUMPY_FILTER},
        linear=(frozenset({0}), frozenset({1})), notation="$w·$v", precedence=CONTRACTION,
        latex=r"$w \ast $v", glyph="∗", work=_places),

@@ -44,7 +44,7 @@ OPS = (
        "elsewhere, otherwise the mean of that, 1 - p.", "elementwise", ("u", "p"),
        spellings={"numpy": "keep(u, p, training)", "torch": "keep(u, p, self.training)"},
        helpers={"numpy": _NUMPY_KEEP, "torch": _TORCH_KEEP},
-       derivative=(None, "training(0, -g)"), range=(0, 1), by_mode=True,
+       derivative=(None, "training(0, -g)"), range=(0, 1), by_mode=True, written=False,
        latex=r"\operatorname{keep}($u, $p)", glyph="mask"),
     Op("training", "a while training, else b.", "elementwise", ("a", "b"),
        spellings={"number": "a if training else b",

@@ -7,7 +7,7 @@ from string import ascii_lowercase
 
 from cellc.ir import NOWHERE, Node, Type, TypeMismatch
 from cellc.ir.types import shape_text, union
-from cellc.ops.op import CONTRACTION, SUM, Attrs, Op, numbers_only
+from cellc.ops.op import CONTRACTION, SUM, Attrs, Op, Pull, numbers_only
 
 
 def _product(args: Sequence[Type], attrs: Attrs) -> Type:
@@ -48,6 +48,15 @@ def einsum_form(left: Type, right: Type) -> str:
     return f"{spread[0]}{letters},{spread[1]}{summed}->{result}{kept}"
 
 
+def transposed_form(left: Type, right: Type) -> str:
+    """The subscripts of a product with the transposed weight: ``mns,...m->...ns``."""
+    letters = ascii_lowercase[: len(left.shape)]
+    summed, kept = letters[: len(right.shape)], letters[len(right.shape) :]
+    spread = ["..." if type_.extent else "" for type_ in (left, right)]
+    result = "..." if any(spread) else ""
+    return f"{spread[0]}{letters},{spread[1]}{summed}->{result}{kept}"
+
+
 def _spelled(node: Node, types: Sequence[Type]) -> str:
     left, right = types[:2]
     return "b @ w.T" if is_plain(left, right) else f"xp.einsum('{einsum_form(left, right)}', w, b)"
@@ -55,6 +64,15 @@ def _spelled(node: Node, types: Sequence[Type]) -> str:
 
 def _spelled_sum(node: Node, types: Sequence[Type]) -> str:
     return f"{_spelled(node, types)} + c"
+
+
+def _pullback(p: Pull, slot: int) -> str | None:
+    if slot == 2:
+        return p.g
+    weight, vector = p.args[:2]
+    if slot == 0:
+        return p.add("outer", p.g, vector)
+    return p.add("matmul_transposed", weight, p.g)
 
 
 def _torch_sum(node: Node, types: Sequence[Type]) -> str:
@@ -65,11 +83,12 @@ def _torch_sum(node: Node, types: Sequence[Type]) -> str:
 
 OPS = (
     Op("matmul", "The matrix product; contracts every dimension of its right operand.",
-       "contraction", ("w", "b"), rule=_product, spelling=_spelled,
+       "contraction", ("w", "b"), rule=_product, spelling=_spelled, pullback=_pullback,
        linear=(frozenset({0}), frozenset({1})), notation="$w·$b", precedence=CONTRACTION,
        latex="$w $b", glyph="·", aliases=("matvec",)),
     Op("matmul_add", "A matrix product and a sum: w·b + c.", "contraction", ("w", "b", "c"),
        rule=_product_sum, spelling=_spelled_sum, spellings={"torch": _torch_sum},
+       pullback=_pullback,
        expansion="w·b + c", linear=(frozenset({0, 2}), frozenset({1, 2})),
        notation="$w·$b + $c", precedence=SUM, latex="$w $b + $c", glyph="·+"),
 )  # fmt: skip

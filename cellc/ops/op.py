@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from cellc.ir import Attribute, Dim, Node, Type, TypeMismatch
 from cellc.ir.types import Shape, positions, shape_text, union
@@ -13,8 +13,40 @@ Attrs = Mapping[str, Attribute]
 TypeRule = Callable[[Sequence[Type], Attrs], Type]
 Spelling = str | Callable[[Node, Sequence[Type]], str]
 Kind = Literal[
-    "leaf", "elementwise", "contraction", "structural", "reduction", "sequence", "random"
+    "leaf", "elementwise", "contraction", "structural", "reduction", "sequence", "total", "random"
 ]
+
+
+class Pull(Protocol):
+    """What a derivative that is a function works with: one node of the cell being derived.
+
+    ``args`` are its operands, ``y`` its value, ``g`` the cotangent of that.
+    """
+
+    @property
+    def args(self) -> tuple[str, ...]: ...
+    @property
+    def y(self) -> str: ...
+    @property
+    def g(self) -> str: ...
+    @property
+    def attrs(self) -> Attrs: ...
+
+    def type(self, name: str) -> Type:
+        """The type of an operand, of ``y`` or of what was added."""
+        ...
+
+    def add(self, op: str, *args: str, **attrs: Attribute) -> str:
+        """Add an operation and return its name."""
+        ...
+
+    def total(self, op: str, *args: str, **attrs: Attribute) -> str:
+        """Add an operation that sums over all sequences and steps that its operands have."""
+        ...
+
+
+#: The cotangent of the operand in a slot; None where it is zero.
+Pullback = Callable[[Pull, int], str | None]
 
 #: How tightly an op's notation binds; a function call binds tightest.
 COMPARISON, SUM, PRODUCT, SIGN, CONTRACTION, POWER, CALL = range(1, 8)
@@ -27,7 +59,8 @@ class Op:
     Attributes:
         name: what the language and the IR call it; ``aliases`` are other spellings.
         summary: one sentence for ``docs/ops.md``.
-        kind: leaf, elementwise, contraction, structural, reduction, sequence or random.
+        kind: leaf, elementwise, contraction, structural, reduction, sequence, total (a sum
+            over sequences or steps) or random.
         parameters: names of the operands. All texts below use these names.
         variadic: whether the last parameter may be repeated.
         rule: the type of the result from the types of the operands.
@@ -39,6 +72,7 @@ class Op:
         expansion: the op in terms of simpler ones, in the language; the last resort.
         derivative: the cotangent of each operand in the language, where ``g`` is the
             cotangent of the result and ``y`` the result; None where it is zero.
+        pullback: the derivative as a function, of an op whose operands differ in shape.
         range: bounds of the result, None on a side without one. A gate is a value
             known to lie in [0, 1].
         notation, precedence: how the language writes it, ``$a`` standing for an operand.
@@ -49,6 +83,7 @@ class Op:
         work: the multiplications of a contraction from the types of operands and result,
             where they are not as many as its weight has numbers.
         by_mode: whether the value is another while training than otherwise.
+        written: whether the language writes it; others are made by passes only.
     """
 
     name: str
@@ -62,6 +97,7 @@ class Op:
     helpers: Mapping[str, str] = field(default_factory=dict)
     expansion: str = ""
     derivative: tuple[str | None, ...] = ()
+    pullback: Pullback | None = None
     range: tuple[float | None, float | None] = (None, None)
     notation: str = ""
     precedence: int = CALL
@@ -74,6 +110,7 @@ class Op:
     flops: int = 1
     work: Callable[[Sequence[Type], Type], Dim] | None = None
     by_mode: bool = False
+    written: bool = True
 
     @property
     def leaf(self) -> bool:

@@ -6,19 +6,27 @@ from collections.abc import Sequence
 
 from cellc.ir import NOWHERE, Dim, Node, Type, TypeMismatch
 from cellc.ir.types import shape_text, union
-from cellc.ops.op import Attrs, Op, numbers_only
+from cellc.ops.op import Attrs, Op, Pull, numbers_only
+
+
+def place_of(attrs: Attrs) -> int:
+    """The dimension along which values are joined or cut, by default the first."""
+    axis = attrs.get("axis", 0)
+    assert isinstance(axis, int)
+    return axis
 
 
 def _joined(args: Sequence[Type], attrs: Attrs) -> Type:
     numbers_only(args)
-    first = args[0].shape
+    first, axis = args[0].shape, place_of(attrs)
     total = Dim.of(0)
     for slot, operand in enumerate(args):
-        if not operand.shape or operand.shape[1:] != first[1:]:
+        rest = (*operand.shape[:axis], *operand.shape[axis + 1 :])
+        if len(operand.shape) <= axis or rest != (*first[:axis], *first[axis + 1 :]):
             message = f"{shape_text(first)} and {shape_text(operand.shape)} cannot be joined"
             raise TypeMismatch(message, (0, slot))
-        total = total + operand.shape[0]
-    return Type((total, *first[1:]), union(args))
+        total = total + operand.shape[axis]
+    return Type((*first[:axis], total, *first[axis + 1 :]), union(args))
 
 
 def _cut(args: Sequence[Type], attrs: Attrs) -> Type:
@@ -82,7 +90,8 @@ def _spell_at(node: Node, types: Sequence[Type]) -> str:
 def _spell_concat(module: str, keyword: str) -> object:
     def spelling(node: Node, types: Sequence[Type]) -> str:
         names = ", ".join(node.op.operand_names(len(types)))  # type: ignore[attr-defined]
-        return f"{module}(({names},), {keyword}={-len(types[0].shape)})"
+        axis = place_of(dict(node.attrs))
+        return f"{module}(({names},), {keyword}={axis - len(types[0].shape)})"
 
     return spelling
 
@@ -105,12 +114,38 @@ def _torch_take(node: Node, types: Sequence[Type]) -> str:
     return "F.embedding(x, w)" if len(types[0].shape) == 2 else "w[x]"
 
 
+def _part_of(p: Pull, slot: int) -> str | None:
+    axis = place_of(p.attrs)
+    start = Dim.of(0)
+    for argument in p.args[:slot]:
+        start = start + p.type(argument).shape[axis]
+    stop = start + p.type(p.args[slot]).shape[axis]
+    more = {"axis": axis} if axis else {}
+    return p.add("slice", p.g, start=start, stop=stop, **more)
+
+
+def _outer_pullback(p: Pull, slot: int) -> str | None:
+    if slot == 0:
+        return p.add("matmul", p.g, p.args[1]) if p.type(p.args[1]).shape else (
+            p.add("multiply", p.g, p.args[1]))  # fmt: skip
+    if not p.type(p.args[0]).shape:
+        return p.add("multiply", p.g, p.args[0])
+    return p.add("matmul_transposed", p.g, p.args[0])
+
+
+def _rows_pullback(p: Pull, slot: int) -> str | None:
+    rows = p.type(p.args[0]).shape[0]
+    return p.total("scatter_rows", p.g, p.args[1], rows=rows) if slot == 0 else None
+
+
 OPS = (
-    Op("concat", "Values joined along their first dimension.", "structural", ("a",),
-       variadic=True, rule=_joined, spelling=_spell_concat("np.concatenate", "axis"),  # type: ignore[arg-type]
+    Op("concat", "Values joined along their first dimension, or another.", "structural", ("a",),
+       variadic=True, pullback=_part_of, rule=_joined,
+       spelling=_spell_concat("np.concatenate", "axis"),  # type: ignore[arg-type]
        spellings={"torch": _spell_concat("torch.cat", "dim")},  # type: ignore[dict-item]
        glyph="[ ]", flops=0),
     Op("slice", "A part of a value along one dimension.", "structural", ("a",), rule=_cut,
+       linear=(frozenset({0}),), written=False,
        spelling=_spell_slice, latex="$a", glyph="⌐", flops=0),
     Op("zeros_like", "Zeros in the shape of a value.", "structural", ("a",),
        rule=lambda args, attrs: Type(args[0].shape, NOWHERE), spelling="xp.zeros_like(a)",
@@ -120,17 +155,18 @@ OPS = (
        spellings={"numpy": "np.zeros(shape, self.dtype)", "torch": "like.new_zeros(shape)"},
        latex="0", glyph="0", flops=0),
     Op("outer", "The outer product: every element of a with every one of b.", "structural",
-       ("a", "b"), rule=_spread, spelling=_spell_outer,
+       ("a", "b"), rule=_spread, spelling=_spell_outer, pullback=_outer_pullback,
        linear=(frozenset({0}), frozenset({1})), latex=r"$a \otimes $b", glyph="⊗"),
     Op("stack", "Values of one shape, one behind the other along a new first dimension.",
-       "structural", ("a",), variadic=True, rule=_stacked,
+       "structural", ("a",), variadic=True, rule=_stacked, written=False,
+       pullback=lambda p, slot: p.add("at", p.g, index=slot),
        spelling=_spell_stack("np.stack", "axis"),  # type: ignore[arg-type]
        spellings={"torch": _spell_stack("torch.stack", "dim")},  # type: ignore[dict-item]
        glyph="[ ]", flops=0),
     Op("at", "One of the values along the first dimension.", "structural", ("a",), rule=_picked,
-       spelling=_spell_at, linear=(frozenset({0}),), latex="$a", glyph="⌐", flops=0),
+       spelling=_spell_at, written=False, linear=(frozenset({0}),), latex="$a", glyph="⌐", flops=0),
     Op("take", "The row of a weight that an integer names, as an embedding is looked up.",
-       "structural", ("w", "x"), rule=_looked_up, spelling="w[x]",
+       "structural", ("w", "x"), rule=_looked_up, spelling="w[x]", pullback=_rows_pullback,
        spellings={"torch": _torch_take}, linear=(frozenset({0}),), latex="$w[$x]",
        glyph="row", flops=0),
 )  # fmt: skip

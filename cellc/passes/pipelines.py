@@ -38,6 +38,13 @@ PIPELINES: dict[str, tuple[Pass, ...]] = {
     ),
 }
 
+#: What runs on the derivative of a cell that a level has optimised.
+DERIVED: dict[str, tuple[Pass, ...]] = {
+    "O0": (),
+    "O1": (Fold(), Algebra(), Cse(), Dce()),
+    "O2": (Fold(), Algebra(), Cse(), Dce(), Combine(), Cse(), Dce()),
+}
+
 
 def steps(cell: Cell, level: str) -> Iterator[tuple[str, Cell]]:
     """The name of each pass of a level with the cell it leaves."""
@@ -49,6 +56,11 @@ def steps(cell: Cell, level: str) -> Iterator[tuple[str, Cell]]:
 def optimise(cell: Cell, level: str) -> Cell:
     """The cell after all passes of a level: ``O0``, ``O1`` or ``O2``."""
     return reduce(lambda so_far, step: step.run(so_far), _pipeline(level), cell)
+
+
+def optimise_derived(cell: Cell, level: str) -> Cell:
+    """A derived cell after the passes that a level has for those."""
+    return reduce(lambda so_far, step: step.run(so_far), DERIVED[level], cell)
 
 
 def _pipeline(level: str) -> tuple[Pass, ...]:

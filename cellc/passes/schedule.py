@@ -20,6 +20,7 @@ from cellc.ir import (
     Region,
     Schedule,
 )
+from cellc.ir.schedule import is_backward
 from cellc.ir.types import Extent, sequence_axis
 from cellc.ops import TABLE
 from cellc.passes.loops import computed_starts, with_recurrence
@@ -42,7 +43,8 @@ class Scheduler:
         level = _levels(graph, components)
         needed = _needed(cell)
         regions: list[Region] = []
-        once = [n for n, node in cell.nodes.items() if node.type.extent == NOWHERE and n in needed]
+        known = _known_beforehand(cell)
+        once = [name for name in cell.nodes if name in known and name in needed]
         if once:
             regions.append(Once(tuple(once)))
         done = set(once)
@@ -65,6 +67,15 @@ class Scheduler:
         names = dict.fromkeys(cell.inputs)  # whose order is that of the call's arguments
         names.update(dict.fromkeys(name for region in regions for name in region.values))
         return Schedule(cell.replace({n: cell.nodes[n] for n in names}), tuple(regions))
+
+
+def _known_beforehand(cell: Cell) -> set[str]:
+    """The values without extent that are no totals, and so need nothing that has one."""
+    found: set[str] = set()
+    for name, node in cell.nodes.items():
+        if node.type.extent == NOWHERE and found.issuperset(node.args):
+            found.add(name)
+    return found
 
 
 def _needed(cell: Cell) -> set[str]:
@@ -96,14 +107,14 @@ def _levels(graph: nx.DiGraph[str], components: list[set[str]]) -> dict[str, int
     }
 
 
-def _by_extent(cell: Cell, graph: nx.DiGraph[str], names: Sequence[str]) -> Iterator[AtOnce]:
+def _by_extent(cell: Cell, graph: nx.DiGraph[str], names: Sequence[str]) -> Iterator[Region]:
     """Regions of one extent each for values in order; those of a sequence come first."""
     waiting = list(names)
     while waiting:
         ready = _ready(cell, graph, waiting, frozenset({BATCH}))
         extent = frozenset({BATCH}) if ready else cell.nodes[waiting[0]].type.extent
         ready = ready or _ready(cell, graph, waiting, extent)
-        yield AtOnce(tuple(ready), extent)
+        yield AtOnce(tuple(ready), extent) if extent else Once(tuple(ready))
         waiting = [name for name in waiting if name not in ready]
 
 
@@ -123,14 +134,15 @@ def _ready(
 def _loop(cell: Cell, component: set[str]) -> Loop:
     values = tuple(name for name in cell.nodes if name in component)
     for name in values:
-        if TABLE[cell.nodes[name].op.name].kind == "sequence":
+        if TABLE[cell.nodes[name].op.name].kind in ("sequence", "total"):
             _refuse(cell, name)
     carries = tuple(name for name in values if cell.nodes[name].op.name == "state")
     extent = cell.nodes[carries[0]].type.extent
     axis = sequence_axis(extent)
     assert axis is not None, "a state travels along an axis"
     recurrence = recurrence_of(cell, values, carries)
-    return Loop(values, axis, carries, recurrence, sequential_depth(cell, values), extent)
+    depth = sequential_depth(cell, values)
+    return Loop(values, axis, carries, recurrence, depth, extent, is_backward(cell, carries[0]))
 
 
 def _refuse(cell: Cell, name: str) -> NoReturn:

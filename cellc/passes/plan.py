@@ -1,0 +1,48 @@
+"""From a cell to all that a backend is given: the schedules of the cell and of its derivative."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cellc.diagnostics import CellcError
+from cellc.ir import Cell, Gradient, Schedule
+from cellc.passes.derivative import derivative
+from cellc.passes.pipelines import optimise, optimise_derived
+from cellc.passes.saving import derived_cell, saved_values
+from cellc.passes.schedule import Scheduler
+
+
+def plan(cell: Cell, level: str, memory: str, starts: bool) -> Schedule:
+    """The schedule of a cell at a level, with those of its derivative and of it as written.
+
+    Of a cell with an op that has no derivative, there is none. Arguments as for
+    :func:`gradient`. Raises CellcError.
+    """
+    schedule = Scheduler().run(optimise(cell, level))
+    written = Scheduler().run(optimise(cell, "O0"))
+    try:
+        back = gradient(schedule.cell, level, memory, starts)
+    except CellcError as error:
+        if {diagnostic.code for diagnostic in error.diagnostics} != {"no-derivative"}:
+            raise
+        back = None
+    return replace(schedule, written=written, gradient=back)
+
+
+def gradient(cell: Cell, level: str, memory: str = "balanced", starts: bool = True) -> Gradient:
+    """The derivative of a cell: which values it keeps, and when it computes what.
+
+    ``level`` is that of the passes for the derivative, ``memory`` says what is kept rather
+    than recomputed, as for :func:`cellc.passes.saving.saved_values`; with ``starts`` states
+    that start with a parameter have a derivative by it. Raises CellcError.
+    """
+    joint = derivative(cell, starts)
+    saved = saved_values(cell, joint, memory)
+    derived = optimise_derived(derived_cell(cell, joint, saved), level)
+    used = {a for node in derived.nodes.values() for a in node.args}
+    used |= {result.value for result in derived.results}
+    unused = {n for n in derived.nodes if derived.nodes[n].op.leaf} - used - set(derived.states)
+    derived = derived.replace({n: node for n, node in derived.nodes.items() if n not in unused})
+    schedule = Scheduler().run(derived)
+    kept = tuple(name for name in saved if name in schedule.cell.nodes)
+    return Gradient(schedule, kept, joint.outputs, joint.states, joint.inputs)
