@@ -45,10 +45,7 @@ def parse(text: str, name: str | None = None, **sizes: int) -> Cell:
 
 
 def schedule(cell: Cell | str, level: str = "O2") -> Schedule:
-    """The cell optimised at a level, with what is computed when. Raises CellcError.
-
-    This and what follows takes a shipped cell by its name too.
-    """
+    """The optimised cell, or shipped one by its name, with what is computed when."""
     return Scheduler().run(optimise(_cell(cell), level))
 
 
@@ -60,17 +57,16 @@ def emit(
     ``target`` is ``torch`` or ``numpy``, ``level`` O0, O1 or O2, ``memory`` what the backward
     pass keeps rather than recomputes: low, balanced or fast. Raises CellcError.
     """
-    cell, chosen = _cell(cell), backend(target)
-    starts = getattr(chosen, "learns_starts", False)
-    return chosen.emit(plan(cell, level, memory, starts), cell)
+    cell, to = _cell(cell), backend(target)
+    return to.emit(plan(cell, level, memory, getattr(to, "learns_starts", False)), cell)
 
 
 def compile(
     cell: Cell | str, target: str = "torch", level: str = "O2", memory: str = "balanced"
 ) -> type[Any]:
     """The class that the emitted file defines, ready to use. Raises CellcError."""
-    text = emit(cell, target, level, memory)
-    return class_from(text, class_name(_cell(cell).name))
+    name = class_name(_cell(cell).name)
+    return class_from(emit(cell, target, level, memory), name)
 
 
 def draw(cell: Cell | str) -> Drawing:

@@ -28,7 +28,7 @@ class Trial:
         self.rng = np.random.default_rng(seed)
         self.cell = cell
         self.sizes = self._sizes()
-        self.batch = int(self.rng.integers(1, 5))
+        self.batch = int(self.rng.integers(2, 6))
         leaves = {n: node for n, node in cell.nodes.items() if node.op.leaf}
         axes = {sequence_axis(node.type.extent) for node in leaves.values()} - {None}
         self.steps = {axis: int(self.rng.integers(1, 7)) for axis in sorted(map(str, axes))}
@@ -78,9 +78,13 @@ class Trial:
         packed = [self._packed(n, x) for n, x in zip(self.cell.inputs, given, strict=True)]
         return module(*packed, **words)
 
-    def module(self, level: str) -> Any:
-        """The Torch module in float64 with the trial's parameters."""
-        module = cellc.compile(self.cell, "torch", level)(**self.sizes).double()
+    def module(self, level: str, memory: str = "balanced", derived: bool = True) -> Any:
+        """The Torch module in float64 with the trial's parameters.
+
+        Without ``derived`` its gradients are those of autograd through its loop.
+        """
+        module = cellc.compile(self.cell, "torch", level, memory)(**self.sizes).double()
+        module.derived = derived
         module.load_state_dict({name: torch.from_numpy(v) for name, v in self.params.items()})
         return module
 
@@ -123,7 +127,7 @@ class Trial:
 
     def _some_ends(self, axis: str) -> NDArray[np.int64]:
         ends = self.rng.integers(1, self.steps[axis] + 1, self.batch)
-        ends[0] = self.steps[axis]
+        ends[self.rng.integers(self.batch)] = self.steps[axis]
         return ends
 
     def _steps_given(self) -> dict[str, int]:

@@ -28,7 +28,7 @@ def far(got: dict[str, np.ndarray], want: dict[str, np.ndarray]) -> float:
 @pytest.mark.parametrize("ragged", [False, True], ids=["whole", "ragged"])
 def test_every_cell_of_the_zoo(name: str, ragged: bool) -> None:
     trial = GradientTrial(cellc.load(name), 5, ragged)
-    want = trial.autograd(trial.module("O0"))
+    want = trial.autograd(trial.module("O0", derived=False))
     assert far(trial.numpy_gradients(), want) < 1e-9
 
 
@@ -37,5 +37,21 @@ def test_every_cell_of_the_zoo(name: str, ragged: bool) -> None:
 @pytest.mark.parametrize("level", ["O0", "O1", "O2"])
 def test_every_level_and_memory(name: str, memory: str, level: str) -> None:
     trial = GradientTrial(cellc.load(name), 6)
-    want = trial.autograd(trial.module("O0"))
+    want = trial.autograd(trial.module("O0", derived=False))
     assert far(trial.numpy_gradients(level, memory), want) < 1e-9
+
+
+@pytest.mark.parametrize("name", shipped_specs())
+@pytest.mark.parametrize("ragged", [False, True], ids=["whole", "ragged"])
+def test_every_torch_module_of_the_zoo(name: str, ragged: bool) -> None:
+    trial = GradientTrial(cellc.load(name), 5, ragged)
+    want = trial.autograd(trial.module("O0", derived=False))
+    assert far(trial.autograd(trial.module("O2")), want) < 1e-9
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+@pytest.mark.parametrize("memory", MODES)
+def test_every_memory_in_torch(name: str, memory: str) -> None:
+    trial = GradientTrial(cellc.load(name), 7)
+    want = trial.autograd(trial.module("O0", derived=False))
+    assert far(trial.autograd(trial.module("O1", memory)), want) < 1e-9

@@ -23,8 +23,9 @@ class RegionWriter:
 
     A backend refines how parameters are reached, how numbers enter calls, and what
     surrounds the regions. Values ``known`` have their identifiers already, and those
-    ``taken`` belong to something else. ``steps_used`` collects the values of other regions that the
-    loop being written reads step by step; ``watched`` are values that a trace shows.
+    ``taken`` belong to something else. ``steps_used`` collects the values of other regions that
+    the loop being written reads step by step; ``watched`` are values that a trace shows,
+    ``saved`` those that the derivative reads.
     """
 
     reserved: tuple[str, ...] = ()
@@ -50,12 +51,17 @@ class RegionWriter:
         self._inline: dict[str, bool] = {}
         self.starting = False
         self.watched: frozenset[str] = frozenset()
+        self.saved: frozenset[str] = frozenset()
 
     # what a backend refines
 
     def param(self, name: str) -> ast.expr:
         """The expression that reaches a parameter."""
         raise NotImplementedError
+
+    def option(self, name: str) -> ast.expr:
+        """The expression that reaches a number given to the constructor."""
+        return ast.Attribute(pyast.name("self"), self.ids[name], ast.Load())
 
     def call_argument(self, name: str, value: ast.expr) -> ast.expr:
         """A Python number as the argument of an array function."""
@@ -125,7 +131,7 @@ class RegionWriter:
 
     def _belongs_inside(self, name: str) -> bool:
         leaf = self.cell.nodes[name].op.leaf
-        named = leaf or not name.isdigit() or name in self.watched
+        named = leaf or not name.isdigit() or name in self.watched | self.saved
         if named or self.cell.uses[name] != 1:
             return False
         users = list(self.cell.graph.successors(name))
@@ -160,6 +166,7 @@ class RegionWriter:
             bindings[placeholder] = value
         for key, attribute in node.attrs:
             bindings[key] = self.attribute(attribute)
+        bindings["training"] = quote(self.speller.mode)
         if not node.args and self.like is not None:
             bindings["like"] = self.like
         axis = _axis_along(node)
@@ -169,7 +176,7 @@ class RegionWriter:
 
     def operand(self, name: str, user: Node) -> ast.expr:
         """A value as an operand, with dimensions inserted where the user's shape has more."""
-        value = self.reference(name)
+        value = self.reference(name, held=TABLE[user.op.name].kind != "sequence")
         node = self.cell.nodes[name]
         if TABLE[user.op.name].kind == "elementwise":
             return aligned(value, node.type.shape, user.type.shape, bool(node.type.extent))
@@ -177,8 +184,11 @@ class RegionWriter:
             return self.spread(name, value)
         return value
 
-    def reference(self, name: str) -> ast.expr:
-        """A value as seen from the region being written."""
+    def reference(self, name: str, held: bool = True) -> ast.expr:
+        """A value as seen from the region being written.
+
+        One per sequence is ``held`` at every step, but for an op that does that itself.
+        """
         number = self.number(name)
         if number is not None:
             return number
@@ -186,7 +196,7 @@ class RegionWriter:
         if node.op.name == "param":
             return self.param(name)
         if node.op.name == "option":
-            return ast.Attribute(pyast.name("self"), self.ids[name], ast.Load())
+            return self.option(name)
         if self.is_inline(name):
             return self.spelled(name)
         home = self.region_of.get(name)
@@ -198,7 +208,7 @@ class RegionWriter:
             value = pyast.name(self.whole(name))
             inside = self.region is not None and sequence_axis(self.region.extent) is not None
             per_sequence = axis is None and node.type.extent != NOWHERE
-            return self.held(name, value) if inside and per_sequence else value
+            return self.held(name, value) if held and inside and per_sequence else value
         return pyast.name(self.ids[name])
 
     def is_shift(self, name: str) -> bool:
@@ -231,7 +241,7 @@ class RegionWriter:
         if node.op.name == "const":
             return pyast.literal(node.attr("value"))  # type: ignore[arg-type]
         if node.op.name == "option":
-            return ast.Attribute(pyast.name("self"), self.ids[name], ast.Load())
+            return self.option(name)
         if node.op.name == "size":
             dim = node.attr("dim")
             assert isinstance(dim, Dim)

@@ -8,7 +8,9 @@ from cellc.backends import docs, pyast, torch_cells, torch_forward, torch_module
 from cellc.backends.naming import class_name
 from cellc.backends.pyast import Blank, Block, Item, lines, quote_statements
 from cellc.backends.torch_emitter import SPELLER, TorchEmitter
+from cellc.backends.torch_function import GradientFunction
 from cellc.backends.torch_helpers import helpers_for
+from cellc.backends.torch_run import Method
 from cellc.diagnostics import CellcError, Diagnostic
 from cellc.ir import Cell, Schedule
 from cellc.syntax.characters import ascii_name
@@ -91,34 +93,57 @@ def emit(schedule: Schedule, source: Cell) -> str:
     _check_names(source)
     writer = TorchEmitter(schedule, SPELLER)
     written = TorchEmitter(schedule.written or schedule, SPELLER)
+    runner = _runner(writer, source)
     twin = torch_cells.twin_of(source)
     body: list[Item] = [pyast.docstring(_class_text(writer, twin))]
     body += [item for line in writer.fixed_lines() for item in (Blank(), line)]
-    for method in _methods(writer, written, twin):
+    body += [Blank(), *lines("derived = True")] if runner.function else []
+    for method in _methods(writer, written, twin, runner):
         body += [Blank(), method]
     head = quote_statements(f"class {class_name(source.name)}(nn.Module):\n    pass")[0]
     made = Block(head, tuple(body))
-    own = [*dict.fromkeys([*writer.helpers.values(), *written.helpers.values()])]
-    helpers = [*helpers_for(pyast.names_in([made]), own), *own]
+    writers = [writer, written, *runner.writers]
+    own = [*dict.fromkeys(text for each in writers for text in each.helpers.values())]
+    helpers = [*helpers_for(pyast.names_in([made, *runner.function]), own), *own]
     rest: list[Item] = [Blank(2)]
     for helper in helpers:
         rest += [*lines(helper), Blank(2)]
+    rest += [*runner.function, Blank(2)] if runner.function else []
     text = [pyast.docstring(docs.module_text(source)), Blank(), *_imports([*rest, made])]
     return pyast.write([*text, *rest, made])
 
 
+@dataclass(frozen=True)
+class Runner:
+    """The method that runs rows, and the function with the derivative that it calls, if any."""
+
+    method: Method
+    function: tuple[Item, ...] = ()
+    writers: tuple[TorchEmitter, ...] = ()
+
+
+def _runner(writer: TorchEmitter, source: Cell) -> Runner:
+    if writer.schedule.gradient is None:
+        return Runner(torch_run.run(writer))
+    made = GradientFunction(writer.schedule, f"{class_name(source.name)}Function")
+    return Runner(made.method, (made.block,), (made.writer, made.derived))
+
+
 def _methods(
-    writer: TorchEmitter, written: TorchEmitter, twin: torch_cells.Twin | None
+    writer: TorchEmitter,
+    written: TorchEmitter,
+    twin: torch_cells.Twin | None,
+    runner: Runner,
 ) -> list[Item]:
     """The methods in the order of the file."""
-    run, traced = torch_run.run(writer), torch_run.traced(written)
+    traced = torch_run.traced(written)
     return [
         torch_module.constructor(writer),
         torch_module.reset(writer),
         torch_module.initial_state(writer),
         *torch_module.kept_states(writer),
-        torch_forward.forward(written, run, traced),
-        run.block,
+        torch_forward.forward(written, runner.method, traced),
+        runner.method.block,
         traced.block,
         *([torch_cells.loader(twin), torch_cells.exporter(twin)] if twin is not None else []),
         torch_module.extra_repr(writer),
@@ -153,6 +178,11 @@ def _check_names(cell: Cell) -> None:
 
 def _class_text(writer: TorchEmitter, twin: torch_cells.Twin | None) -> str:
     cell = writer.cell
+    derived = (
+        ["", "Gradients come from the derived backward pass; from autograd through the loop where",
+         "the attribute ``derived`` is set to False."]
+        if writer.schedule.gradient is not None else []
+    )  # fmt: skip
     loads = (
         ["", f"``load_state_dict`` takes the parameters of ``nn.{twin.module}`` as well, and",
          "``to_torch`` gives them back."] if twin is not None else []
@@ -166,6 +196,7 @@ def _class_text(writer: TorchEmitter, twin: torch_cells.Twin | None) -> str:
         "    seed: what initial values are drawn from, each by its parameter's name; by",
         "        default taken from torch's generator.",
         "    device, dtype: of the parameters.",
+        *derived,
         "",
         "Parameters:",
         *docs.parameter_lines(cell),

@@ -10,6 +10,7 @@ caller's order until a region along an axis reads it.
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable, Mapping
 
 from cellc.backends import pyast
 from cellc.backends.axes import input_along, word
@@ -19,6 +20,7 @@ from cellc.backends.pyast import Block, Item, Line, Remark, lines, quote, quote_
 from cellc.backends.spelling import Speller
 from cellc.backends.torch_helpers import HELPERS
 from cellc.ir import NOWHERE, Loop, Schedule
+from cellc.ir.schedule import is_backward
 from cellc.ir.types import Extent, sequence_axis
 from cellc.ops import TABLE
 from cellc.syntax.characters import ascii_name
@@ -26,7 +28,7 @@ from cellc.syntax.characters import ascii_name
 SPELLER = Speller(
     "torch",
     "torch",
-    {"keep": "(u >= p).to(u.dtype) if self.training else torch.ones_like(u) - p"},
+    {"keep": "(u >= p).to(u.dtype) if training else torch.ones_like(u) - p"},
 )
 
 _RESERVED = (
@@ -40,18 +42,28 @@ _RESERVED = (
 
 
 class TorchEmitter(Emitter):
-    """Writes regions over rows; weights used in a loop are transposed before it."""
+    """Writes regions over rows; weights used in a loop are transposed before it.
 
-    def __init__(self, schedule: Schedule, speller: Speller) -> None:
+    The computed starts of ``recorded`` states are kept for the derivative.
+    """
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        speller: Speller,
+        known: Mapping[str, str] | None = None,
+        taken: Iterable[str] = (),
+    ) -> None:
         used = {node.op.name for node in schedule.cell.nodes.values()}
         self.reserved = (*_RESERVED, *sorted(n for n in used if "torch" in TABLE[n].helpers))
-        super().__init__(schedule, speller)
+        super().__init__(schedule, speller, known, taken)
         self.numbers: dict[str, Line] = {}
         self.hoisted: dict[str, Line] = {}
         self.narrowed: dict[str, str] = {}
         self.crossed: dict[tuple[str, str], str] = {}
         self.crossings: list[Item] = []
         self.constructing = False
+        self.recorded: frozenset[str] = frozenset()
         self.partitions = partitions(self.cell, self.region_of)
         self.pieces = {piece for part in self.partitions.values() for piece in part.pieces}
 
@@ -104,6 +116,14 @@ class TorchEmitter(Emitter):
             return value
         return quote("in_row_order(v, packed)", v=value, packed=packed)
 
+    def own_order(self, value: ast.expr, state: str) -> ast.expr:
+        axis = sequence_axis(self.cell.nodes[state].type.extent)
+        assert axis is not None
+        packed = self.packed(axis)
+        if isinstance(packed, ast.Constant):
+            return value
+        return quote("in_own_order(v, packed)", v=value, packed=packed)
+
     def held(self, name: str, value: ast.expr) -> ast.expr:
         assert self.region is not None
         axis = sequence_axis(self.region.extent)
@@ -142,13 +162,7 @@ class TorchEmitter(Emitter):
     def spelled(self, name: str) -> ast.expr:
         state = self._left_by_loop(name)
         if state is not None:
-            axis = sequence_axis(self.cell.nodes[state].type.extent)
-            assert axis is not None
-            left = pyast.name(self.ids[state])
-            packed = self.packed(axis)
-            if isinstance(packed, ast.Constant):
-                return left
-            return quote("in_own_order(v, packed)", v=left, packed=packed)
+            return self.own_order(pyast.name(self.ids[state]), state)
         value = super().spelled(name)
         if isinstance(self.region, Loop):
             value = _Transposed(self).visit(value)
@@ -239,7 +253,8 @@ class TorchEmitter(Emitter):
         if self.cell.nodes[following].type.extent < self.cell.nodes[name].type.extent:
             value = self.spread(following, value)
         state = self.ids[name]
-        call = quote("shifted(v, s, sizes)", v=value, s=state, sizes=word(axis, "sizes"))
+        function = "shifted_back" if is_backward(self.cell, name) else "shifted"
+        call = quote(f"{function}(v, s, sizes)", v=value, s=state, sizes=word(axis, "sizes"))
         made = Line(pyast.assign([self.whole(name), state], call), self.comment(name))
         return [*self.taken_crossings(), *self.computed_start(name, axis), made]
 
@@ -255,36 +270,66 @@ class TorchEmitter(Emitter):
             shape = self.state_shape(state, f"{word(axis, 'sizes')}[0]")
             value = quote("v.expand(shape)", v=value, shape=shape)
         start = self.in_row_order(value, axis)
-        return lines("if s is None:\n    s = start", s=self.ids[state], start=start)
+        here = self.ids[state]
+        items = lines("if s is None:\n    s = start", s=here, start=start)
+        return items + (
+            lines(f"{here}_start = {here}.view_as({here})") if state in self.recorded else []
+        )
 
     def loop(self, region: Loop) -> list[Item]:
         """The loop over steps; sequences leave it as they end."""
         kept = self.needed_later(region)
+        saved = [name for name in region.values if name in self.saved and name not in kept]
         carried = [self.ids[state] for state in region.carries]
         core = self.statements(region)
         nexts = self.cell.values("next")
         following = [ast.unparse(self.reference(nexts[state])) for state in region.carries]
-        core += [line for n in kept for line in lines(f"{self.ids[n]}_steps.append({self.ids[n]})")]
+        core += [line for n in kept for line in self._appended(n)]
+        core += _if_keep([line for n in saved for line in self._appended(n)])
         core += lines(f"{', '.join(carried)} = {', '.join(following)}")
         sizes = word(region.axis, "sizes")
-        splits = [self._steps_of(name, sizes) for name in self.steps_used]
-        over = f"zip({', '.join([sizes, *splits])})" if splits else sizes
+        splits = [sizes, *(self._steps_of(name, sizes) for name in self.steps_used)]
+        splits = [f"reversed({split})" for split in splits] if region.backward else splits
+        over = f"zip({', '.join(splits)})" if self.steps_used else splits[0]
         targets = ", ".join(["rows", *self.steps_used.values()])
         head = quote_statements(f"for {targets} in {over}:\n    pass")[0]
         start = [line for s in region.carries for line in self.computed_start(s, region.axis)]
-        start += self._narrow_start(region.axis)
-        start += lines(f"ragged, ended = {sizes}[0] != {sizes}[-1], []")
-        start += [line for n in kept for line in lines(f"{self.ids[n]}_steps = []")]
-        remark = Remark("sequences that have ended leave with their state")
-        body = (remark, *self._leave(carried), *core)
+        start += self._narrow_start(region)
+        start += [line for n in [*kept, *saved] for line in lines(f"{self.ids[n]}_steps = []")]
+        if region.backward:
+            start += self._join_start(sizes, carried)
+            body = (Remark("sequences join at their last step"), *self._join(carried), *core)
+        else:
+            start += lines(f"ragged, ended = {sizes}[0] != {sizes}[-1], []")
+            remark = Remark("sequences that have ended leave with their state")
+            body = (remark, *self._leave(carried), *core)
         self.steps_used, self.narrowed = {}, {}
-        return [*start, Block(head, body), *self._after(kept, carried)]
+        after = [line for name in kept for line in self._joined(region, name)]
+        after += _if_keep([line for name in saved for line in self._joined(region, name)])
+        return [*start, Block(head, body), *after, *self._left(region, carried)]
 
-    def _narrow_start(self, axis: str) -> list[Item]:
+    def _join_start(self, sizes: str, carried: list[str]) -> list[Item]:
+        """What flows into the last step of each sequence, and into the last of the longest."""
+        lasts = ", ".join(f"{s}_last" for s in carried)
+        first = ", ".join(f"{s}[:{sizes}[-1]]" for s in carried)
+        names = ", ".join(carried)
+        return lines(f"ragged = {sizes}[0] != {sizes}[-1]\n{lasts} = {names}\n{names} = {first}")
+
+    def _join(self, carried: list[str]) -> list[Item]:
+        """Sequences join the loop at their last step."""
+        joined = "".join(f"\n    {s} = torch.cat(({s}, {s}_last[len({s}):rows]))" for s in carried)
+        narrow = "".join(f"\n    {h} = {h}_whole[:rows]" for h in self.narrowed.values())
+        return lines(f"if ragged and rows > len({carried[0]}):{joined}" if not narrow else
+                     f"if ragged:{joined}{narrow}")  # fmt: skip
+
+    def _narrow_start(self, region: Loop) -> list[Item]:
         """What the loop reads of each sequence, in the order of the rows."""
-        pairs = [(held, self.in_row_order(pyast.name(self.whole(name)), axis))
-                 for name, held in self.narrowed.items()]  # fmt: skip
-        return [Line(pyast.assign(held, value)) for held, value in pairs]
+        items: list[Item] = []
+        for name, held in self.narrowed.items():
+            value = self.in_row_order(pyast.name(self.whole(name)), region.axis)
+            items.append(Line(pyast.assign(held, value)))
+            items += lines(f"{held}_whole = {held}") if region.backward else []
+        return items
 
     def _leave(self, carried: list[str]) -> list[Item]:
         """Sequences that have ended leave the loop, what it holds of them as well."""
@@ -297,18 +342,31 @@ class TorchEmitter(Emitter):
             f"    {', '.join(carried)} = {stay}" + narrow
         )
 
-    def _after(self, kept: list[str], carried: list[str]) -> list[Item]:
-        """The steps as rows, and the states of all sequences together again."""
-        together = "{whole} = torch.cat({steps}) if ragged else torch.stack({steps}).flatten(0, 1)"
-        after = [line for n in kept for line in lines(
-            together.format(whole=self.whole(n), steps=f"{self.ids[n]}_steps"))]  # fmt: skip
+    def _appended(self, name: str) -> list[Item]:
+        return lines(f"{self.ids[name]}_steps.append({self.ids[name]})")
+
+    def _joined(self, region: Loop, name: str) -> list[Item]:
+        """The steps of a value as rows."""
+        steps = f"{self.ids[name]}_steps{'[::-1]' if region.backward else ''}"
+        return lines(f"{self.whole(name)} = together({steps}, ragged)")
+
+    def _left(self, region: Loop, carried: list[str]) -> list[Item]:
+        """The states of all sequences together again, where some have left the loop."""
+        if region.backward:
+            return []
         names, comma = ", ".join(carried), "," if len(carried) == 1 else ""
-        return after + lines(
+        return lines(
             f"""
             if ended:
                 {names}{comma} = (torch.cat(parts) for parts in zip(({names},), *reversed(ended)))
             """
         )
+
+
+def _if_keep(items: list[Item]) -> list[Item]:
+    """Statements for what only the derivative reads."""
+    head = quote_statements("if keep:\n    pass")[0]
+    return [Block(head, tuple(items))] if items else []
 
 
 class _Transposed(ast.NodeTransformer):

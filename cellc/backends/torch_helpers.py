@@ -90,6 +90,15 @@ def shifted(value, first, sizes):
     return before, torch.cat([step[rows:] for step, rows in ends])
 '''
 
+_SHIFTED_BACK = '''
+def shifted_back(value, last, sizes):
+    """The rows of the step after, ``last`` at each sequence's end, and the first step's rows."""
+    steps = value.split(sizes)
+    after = zip([*steps[1:], last[:0]], sizes)
+    rows = [part for step, rows in after for part in (step, last[len(step) : rows])]
+    return torch.cat(rows), steps[0]
+'''
+
 _SUM_OVER_STEPS = '''
 def sum_over_steps(a, sizes, packed):
     """The sum over each sequence's own steps."""
@@ -111,6 +120,42 @@ def drawn(given, shape, like, generator, training):
     return like.new_zeros(()).expand(shape)
 '''
 
+_TOGETHER = '''
+def together(steps, ragged):
+    """Steps as rows, one below the other."""
+    return torch.cat(steps) if ragged else torch.stack(steps).flatten(0, 1)
+'''
+
+_DERIVES = '''
+def derives(given):
+    """Whether gradients are wanted, and the derived backward pass can give them."""
+    if not torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return False
+    tensors = [value for value in given if isinstance(value, torch.Tensor)]
+    mixed = tensors and torch.is_autocast_enabled(tensors[0].device.type)
+    return not mixed and any(value.requires_grad for value in tensors)
+'''
+
+_FILLED = '''
+def filled(slope, like):
+    """A gradient that flows in, or zeros where none does."""
+    return torch.zeros_like(like) if slope is None else slope
+'''
+
+_REPLAYED = '''
+def replayed(run, ctx, count, slopes):
+    """The backward pass by autograd, through which gradients can flow a second time."""
+    given = ctx.saved_tensors[:count]
+    with torch.enable_grad():
+        results = run(*given, *ctx.rest[:-1], False)
+    pairs = [(r, s) for r, s in zip(results, slopes) if s is not None and r.requires_grad]
+    outputs, slopes = zip(*pairs)
+    wanted = [value for value in given if value is not None and value.requires_grad]
+    found = iter(torch.autograd.grad(outputs, wanted, slopes, create_graph=True, allow_unused=True))
+    slopes = [next(found) if v is not None and v.requires_grad else None for v in given]
+    return (*slopes, *[None] * len(ctx.rest))
+'''
+
 #: The functions by name, in the order in which a file defines them.
 HELPERS = {
     "to_rows": _TO_ROWS,
@@ -121,8 +166,13 @@ HELPERS = {
     "in_own_order": _IN_OWN_ORDER,
     "on_rows": _ON_ROWS,
     "shifted": _SHIFTED,
+    "shifted_back": _SHIFTED_BACK,
     "sum_over_steps": _SUM_OVER_STEPS,
     "drawn": _DRAWN,
+    "together": _TOGETHER,
+    "derives": _DERIVES,
+    "filled": _FILLED,
+    "replayed": _REPLAYED,
 }
 
 

@@ -10,7 +10,7 @@ from cellc.backends import pyast
 from cellc.backends.axes import input_along, word
 from cellc.backends.pyast import Block, Item, Remark, lines, quote_statements
 from cellc.backends.torch_emitter import TorchEmitter
-from cellc.ir import BATCH, NOWHERE, AtOnce, Loop, Once, Region
+from cellc.ir import BATCH, NOWHERE, AtConstruction, Loop, Once, Region, Schedule
 from cellc.ir.types import Extent, sequence_axis
 
 
@@ -32,7 +32,7 @@ def run(writer: TorchEmitter) -> Method:
     """The method that computes outputs and final states."""
     text = "Run rows: all steps of all sequences, ``sizes`` rows for each step."
     text = text if writer.axes else "Compute the outputs, a row for each sequence."
-    core, outputs, states = _core(writer)
+    core, outputs, states = _with_states(writer)
     core += lines(f"return ({_tuple(outputs)}, {_tuple(states)})")
     return _method(writer, "_run", text, core)
 
@@ -42,11 +42,11 @@ def traced(writer: TorchEmitter) -> Method:
     shown = writer.traceable
     writer.watched = frozenset(shown.values())
     text = "As ``_run``, equation by equation as written; keeps all values that have names."
-    core, outputs, states = _core(writer)
+    core, outputs, states = _with_states(writer)
     core += lines("traced = {}")
     for name, value in shown.items():
         extent = extent_of(writer, value)
-        taken = ast.unparse(_whole(writer, value))
+        taken = ast.unparse(whole_of(writer, value, extent))
         if not is_plain(writer):
             taken = f"({taken}, {form(writer, extent)})"
         core += lines(f"traced[{name!r}] = {taken}")
@@ -77,48 +77,70 @@ def form(writer: TorchEmitter, extent: Extent) -> str:
     return f"{word(axis, 'sizes')}, {ast.unparse(writer.packed(axis))}"
 
 
-def _tuple(values: list[str]) -> str:
-    return f"({''.join(f'{value}, ' for value in values)})"
-
-
-def _core(writer: TorchEmitter) -> tuple[list[Item], list[str], list[str]]:
-    """The statements of all regions, and the outputs and final states."""
-    cell = writer.cell
-    states = [writer.ids[name] for name in cell.states]
-    once: list[Item] = []
-    later: list[Item] = []
-    for region in writer.schedule.regions:
-        writer.region = region
-        if isinstance(region, Once):
-            once += writer.statements(region)
-        else:
-            later += _region(writer, region)
-    writer.region = None
-    outputs = [ast.unparse(_whole(writer, v)) for v in cell.values("output").values()]
-    once = [*writer.numbers.values(), *once, *writer.hoisted.values()]
-    core: list[Item] = [Remark("once per call"), *once, *later] if once else later
+def _with_states(writer: TorchEmitter) -> tuple[list[Item], list[str], list[str]]:
+    """As ``core_of``, in a method that is given the state."""
+    core, outputs, states = core_of(writer)
     if states:
         core = [*lines(f"{', '.join(states)}{',' if len(states) == 1 else ''} = state"), *core]
     return core, outputs, states
 
 
+def _tuple(values: list[str]) -> str:
+    return f"({''.join(f'{value}, ' for value in values)})"
+
+
+def core_of(writer: TorchEmitter) -> tuple[list[Item], list[str], list[str]]:
+    """The statements of all regions, and the outputs and final states."""
+    cell = writer.cell
+    once: list[Item] = []
+    later: list[Item] = []
+    for place, region in enumerate(writer.schedule.regions):
+        writer.region = region
+        if is_first(writer.schedule, place):
+            once += writer.statements(region)
+        else:
+            later += _region(writer, region)
+    writer.region = None
+    outputs = [
+        ast.unparse(whole_of(writer, v, extent_of(writer, v)))
+        for v in cell.values("output").values()
+    ]
+    once = [*writer.numbers.values(), *once, *writer.hoisted.values()]
+    core: list[Item] = [Remark("once per call"), *once, *later] if once else later
+    return core, outputs, [writer.ids[name] for name in cell.states]
+
+
+def is_first(schedule: Schedule, place: int) -> bool:
+    """Whether a region holds what is computed once per call before anything else."""
+    return all(isinstance(region, Once) for region in schedule.regions[: place + 1])
+
+
+def remark_of(region: Region) -> str:
+    """How a region's values are computed, in words."""
+    if isinstance(region, Loop):
+        return "step by step, because each step needs the one " + (
+            "after" if region.backward else "before"
+        )
+    if isinstance(region, Once):
+        return "once per call"
+    return "for all steps at once" if sequence_axis(region.extent) else "once per sequence"
+
+
 def _region(writer: TorchEmitter, region: Region) -> list[Item]:
     if isinstance(region, Loop):
-        return [Remark("step by step, because each step needs the one before"),
-                *writer.loop(region)]  # fmt: skip
-    if isinstance(region, AtOnce):
-        found = writer.statements(region)
-        remark = "for all steps at once" if sequence_axis(region.extent) else "once per sequence"
-        return [Remark(remark), *found] if found else []
-    return []
+        return [Remark(remark_of(region)), *writer.loop(region)]
+    if isinstance(region, AtConstruction):
+        return []
+    found = writer.statements(region)
+    return [Remark(remark_of(region)), *found] if found else []
 
 
-def _whole(writer: TorchEmitter, name: str) -> ast.expr:
-    """A value over its whole extent; one without batch and steps spread over them."""
+def whole_of(writer: TorchEmitter, name: str, extent: Extent) -> ast.expr:
+    """A value over an extent; one without batch and steps is spread over it."""
     value = writer.reference(name)
     if writer.cell.nodes[name].type.extent != NOWHERE:
         return value
-    return writer.repeated(name, value, writer.count(extent_of(writer, name)))
+    return writer.repeated(name, value, writer.count(extent))
 
 
 def _method(writer: TorchEmitter, name: str, text: str, core: list[Item]) -> Method:

@@ -41,6 +41,16 @@ class Dim:
         """The value, where it depends on no name."""
         return None if self.names else self.evaluate({})
 
+    def estimate(self, sizes: Mapping[str, int], otherwise: int) -> float:
+        """The value for some sizes, whole or not; ``otherwise`` is that of all other names."""
+        total = 0.0
+        for monomial, coefficient in self.terms:
+            value = float(coefficient)
+            for name, power in monomial:
+                value *= float(sizes.get(name, otherwise)) ** power
+            total += value
+        return total
+
     def __add__(self, other: int | Dim) -> Dim:
         total = dict(self.terms)
         for monomial, coefficient in Dim.of(other).terms:

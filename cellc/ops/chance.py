@@ -42,14 +42,14 @@ OPS = (
        range=(0, 1), flops=0),
     Op("keep", "A mask from drawn numbers: while training 1 where u is at least p and 0 "
        "elsewhere, otherwise the mean of that, 1 - p.", "elementwise", ("u", "p"),
-       spellings={"numpy": "keep(u, p, training)", "torch": "keep(u, p, self.training)"},
+       spellings={"numpy": "keep(u, p, training)", "torch": "keep(u, p, training)"},
        helpers={"numpy": _NUMPY_KEEP, "torch": _TORCH_KEEP},
        derivative=(None, "training(0, -g)"), range=(0, 1), by_mode=True, written=False,
        latex=r"\operatorname{keep}($u, $p)", glyph="mask"),
     Op("training", "a while training, else b.", "elementwise", ("a", "b"),
        spellings={"number": "a if training else b",
                   "numpy": _chosen("np", "training", "broadcast_arrays"),  # type: ignore[dict-item]
-                  "torch": _chosen("torch", "self.training", "broadcast_tensors")},  # type: ignore[dict-item]
+                  "torch": _chosen("torch", "training", "broadcast_tensors")},  # type: ignore[dict-item]
        derivative=("training(g, 0)", "training(0, g)"), linear=(frozenset({0, 1}),),
        latex=r"\operatorname{training}($a, $b)", glyph="train", by_mode=True, flops=0),
 )  # fmt: skip

@@ -112,7 +112,7 @@ def _filled(edit: Edit, row: list[Piece], type_: Type, axis: int) -> str:
     if place != type_.shape[axis]:
         parts.append(_zeros(edit, type_, axis, type_.shape[axis] - place))
     more: Attrs = {"axis": axis} if axis else {}
-    return edit.add("concat", parts, **more) if len(parts) > 1 else parts[0]
+    return edit.add("concat", parts, frozenset(), **more) if len(parts) > 1 else parts[0]
 
 
 def _zeros(edit: Edit, type_: Type, axis: int, size: Dim) -> str:
@@ -132,5 +132,5 @@ def _stacked(
     return edit.add("stack", values, dim=dim)
 
 
-def _sample(dim: Dim) -> int:
-    return dim.evaluate(dict.fromkeys(dim.names, _SAMPLE))
+def _sample(dim: Dim) -> float:
+    return dim.estimate({}, _SAMPLE)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from cellc.diagnostics import fail
+from cellc.diagnostics import Span, fail
 from cellc.ir import BATCH, NOWHERE, Attribute, Cell, Extent, Node, Result, Type, reached
 from cellc.ir.types import sequence_axis
 from cellc.ops import TABLE, find
@@ -203,9 +203,11 @@ class _Reverse:
         if text is None:
             return None
         known = dict(zip(op.operand_names(len(node.args)), node.args, strict=True))
-        return self._written(parse_expression(text), known | {"g": g, "y": name})
+        return self._written(parse_expression(text), known | {"g": g, "y": name}, node.spans)
 
-    def _written(self, expression: tree.Expression, known: Mapping[str, str]) -> str:
+    def _written(
+        self, expression: tree.Expression, known: Mapping[str, str], spans: frozenset[Span]
+    ) -> str:
         match expression:
             case tree.Name(name=name):
                 return known[name]
@@ -215,8 +217,8 @@ class _Reverse:
                 assert isinstance(expression, tree.Call)
                 op = find(expression.function)
                 assert op is not None
-                args = [self._written(argument, known) for argument in expression.args]
-                return self.edit.add(op.name, args)
+                args = [self._written(argument, known, spans) for argument in expression.args]
+                return self.edit.add(op.name, args, spans)
 
 
 @dataclass(frozen=True)
@@ -240,12 +242,12 @@ class _Node:
         return self.edit.nodes[name].type
 
     def add(self, op: str, *args: str, **attrs: Attribute) -> str:
-        return self.edit.add(op, args, **attrs)
+        return self.edit.add(op, args, self.node.spans, **attrs)
 
     def total(self, op: str, *args: str, **attrs: Attribute) -> str:
         extents: list[Extent] = [self.type(name).extent for name in args]
         over = " ".join(sorted(frozenset.intersection(*extents)))
-        return self.edit.add(op, args, over=over, **attrs)
+        return self.edit.add(op, args, self.node.spans, over=over, **attrs)
 
 
 def _named(outputs: Mapping[str, str]) -> list[str]:

@@ -40,8 +40,8 @@ def gradient(cell: Cell, level: str, memory: str = "balanced", starts: bool = Tr
     saved = saved_values(cell, joint, memory)
     derived = optimise_derived(derived_cell(cell, joint, saved), level)
     used = {a for node in derived.nodes.values() for a in node.args}
-    used |= {result.value for result in derived.results}
-    unused = {n for n in derived.nodes if derived.nodes[n].op.leaf} - used - set(derived.states)
+    used |= {*(r.value for r in derived.results), *derived.states, *joint.outputs.values()}
+    unused = {name for name, node in derived.nodes.items() if node.op.leaf} - used
     derived = derived.replace({n: node for n, node in derived.nodes.items() if n not in unused})
     schedule = Scheduler().run(derived)
     kept = tuple(name for name in saved if name in schedule.cell.nodes)

@@ -108,9 +108,9 @@ def _cost(cell: Cell, name: str, memory: str) -> float:
     if node.op.leaf:
         return _infinite(node)
     size = 1.0
+    fixed = {name: a.default or 1 for name, a in cell.dims.items() if a.fixed}
     for dim in node.type.shape:
-        size *= dim.evaluate({n: cell.dims[n].default or 1 if cell.dims[n].fixed else _SIZE
-                              for n in dim.names})  # fmt: skip
+        size *= dim.estimate(fixed, _SIZE)
     if node.type.extent == NOWHERE:
         return size / (_STEPS * _BATCH) if memory == "low" else 0.0
     if node.type.extent == {BATCH}:
@@ -131,7 +131,8 @@ def derived_cell(cell: Cell, joint: Derivative, saved: tuple[str, ...]) -> Cell:
         nodes[name] = replace(nodes[name], op=leaf, args=(), attrs=(("saved", True),))
     results = [r for r in joint.cell.results if r.role != "next" or r.name not in cell.states]
     nexts = cell.values("next")
-    needed = reached(nodes, [*(r.value for r in results), *joint.states.values()])
+    leaves = [*joint.states.values(), *joint.outputs.values()]
+    needed = reached(nodes, [*(r.value for r in results), *leaves])
     while missing := [s for s in cell.states if s in needed and nexts[s] not in needed]:
         needed |= reached(nodes, [nexts[state] for state in missing])
     results += [Result("next", s, v) for s, v in nexts.items() if s in needed]

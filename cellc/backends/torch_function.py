@@ -1,0 +1,283 @@
+"""The ``autograd.Function`` of an emitted Torch file: the cell over rows, and its derivative.
+
+``forward`` is a function of tensors and of nothing else, so that autograd can run it as
+well, where a second derivative is asked for.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+
+from cellc.backends import pyast
+from cellc.backends.axes import input_along, word
+from cellc.backends.pyast import Blank, Block, Item, Line, Remark, lines, quote_statements
+from cellc.backends.spelling import Speller
+from cellc.backends.torch_emitter import SPELLER, TorchEmitter
+from cellc.backends.torch_run import Method, core_of, is_first, remark_of, whole_of
+from cellc.ir import Loop, Region, Result, Schedule
+from cellc.syntax.characters import ascii_name
+
+_IN_FUNCTION = Speller(SPELLER.backend, SPELLER.module, SPELLER.own, mode="training")
+_WORDS = ("ctx", "keep", "results", "slopes", "given", "training", "_")
+
+
+class FunctionEmitter(TorchEmitter):
+    """Writes regions in a function to which parameters, options and dimensions are passed."""
+
+    def __init__(
+        self, schedule: Schedule, known: Mapping[str, str] | None = None, taken: Iterable[str] = ()
+    ) -> None:
+        super().__init__(schedule, _IN_FUNCTION, known, [*taken, *_WORDS])
+
+        self.forward: Schedule = schedule
+
+    def param(self, name: str) -> ast.expr:
+        return pyast.name(self.ids[name])
+
+    def packed(self, axis: str) -> ast.expr:
+        """As in any emitter; the derivative of a cell has the packing of the cell."""
+        given = input_along(self.forward, axis) is not None
+        return pyast.name(word(axis, "packed")) if given else ast.Constant(None)
+
+    def option(self, name: str) -> ast.expr:
+        return pyast.name(self.ids[name])
+
+    def _sized(self, value: ast.expr) -> ast.expr:
+        return value
+
+
+class Arguments:
+    """What the function takes: tensors in order, then numbers and sizes.
+
+    ``passed`` and ``rest_passed`` are what the module passes for them, ``own`` what its
+    method is given for that.
+    """
+
+    def __init__(self, writer: FunctionEmitter, used: set[str]) -> None:
+        cell = writer.cell
+        given = [*cell.inputs, *writer.draws]
+        params = [name for name in cell.params if writer.ids[name] in used]
+        self.tensors = [*given, *cell.states, *params]
+        self.first_param = len(given) + len(cell.states)
+        self.names = [writer.ids[name] for name in self.tensors]
+        self.passed = [
+            *self.names[: self.first_param],
+            *(f"self.{ascii_name(name)}" for name in params),
+        ]
+        rest = {dim: f"self.{argument.name}" for dim, argument in cell.dims.items()}
+        rest |= {writer.ids[option]: f"self.{writer.ids[option]}" for option in cell.options}
+        rest |= {"training": "self.training"} if writer.by_mode else {}
+        sizes = [word(axis, "sizes") for axis in writer.axes]
+        packed = [axis for axis in writer.axes if input_along(writer.schedule, axis)]
+        sizes += [word(axis, "packed") for axis in packed]
+        sizes += [] if writer.axes else ["batch"]
+        rest |= {name: name for name in sizes}
+        self.rest, self.rest_passed = list(rest), list(rest.values())
+        self.own = [*(writer.ids[name] for name in given), *sizes]
+
+
+class GradientFunction:
+    """The class of the function, and the method of the module that calls it.
+
+    Attributes:
+        block: the class. method: the method.
+        writer, derived: the writers of the two directions.
+    """
+
+    def __init__(self, schedule: Schedule, name: str) -> None:
+        assert schedule.gradient is not None, "the schedule has a gradient"
+        self.name, self.back = name, schedule.gradient
+        writer = self.writer = FunctionEmitter(schedule)
+        writer.saved = frozenset(self.back.saved)
+        derived_nodes = self.back.schedule.cell.nodes
+        writer.recorded = frozenset(state for state in writer.computed if state in derived_nodes)
+        starts = {state: f"{writer.ids[state]}_start" for state in sorted(writer.recorded)}
+        core, self.outputs, self.states = core_of(writer)
+        self.arguments = Arguments(writer, pyast.names_in(core))
+        known = {
+            name: writer.whole(name) if name in writer.saved else writer.ids[name]
+            for name, node in derived_nodes.items()
+            if name in writer.cell.nodes and node.op.leaf
+        } | starts
+        taken = {*writer.ids.taken, *(writer.ids[name] for name in writer.cell.nodes)}
+        self.derived = FunctionEmitter(self.back.schedule, known, taken)
+        self.derived.forward = schedule
+        wholes = [*(writer.whole(name) for name in self.back.saved), *starts.values()]
+        self.saved = [whole for whole in wholes if whole not in self.outputs]
+        text = "The cell over rows, with the backward pass derived from its equations."
+        parts = [self._forward(core), self._setup(), self._backward()]
+        body = [pyast.docstring(text), *(item for part in parts for item in (Blank(), part))]
+        head = f"class {name}(torch.autograd.Function):\n    pass"
+        self.block = Block(quote_statements(head)[0], tuple(body))
+        self.method = self._method()
+
+    def _forward(self, core: list[Item]) -> Item:
+        """The function itself; with ``keep`` it gives what the backward pass reads as well."""
+        more = f"(*results, {', '.join(self.saved)}) if keep else " if self.saved else ""
+        body = [
+            pyast.docstring("Run rows: all steps of all sequences, ``sizes`` rows for each step."),
+            *core,
+            *lines(f"results = ({', '.join(self._results())},)"),
+            *lines(f"return {more}results"),
+        ]
+        names = [*self.arguments.names, *self.arguments.rest, "keep"]
+        return _static(f"def forward({', '.join(names)})", body)
+
+    def _results(self) -> list[str]:
+        """Outputs and final states; what is given away as it came is given as a view."""
+        cell, nexts = self.writer.cell, self.writer.cell.values("next")
+        values = [*cell.values("output").values(), *(nexts[state] for state in cell.states)]
+        texts = [*self.outputs, *self.states]
+        leaves = [cell.nodes[value].op.leaf for value in values]
+        return [f"{t}.view_as({t})" if leaf else t for t, leaf in zip(texts, leaves, strict=True)]
+
+    def _setup(self) -> Item:
+        results, tensors = len(self.outputs) + len(self.states), len(self.arguments.names)
+        body = lines(
+            f"""
+            ctx.set_materialize_grads(False)
+            ctx.mark_non_differentiable(*results[{results}:])
+            ctx.save_for_backward(*given[:{tensors}], *results)
+            ctx.rest = given[{tensors}:]
+            """
+        )
+        return _static("def setup_context(ctx, given, results)", body)
+
+    def _backward(self) -> Item:
+        core, tensors = self._derived_core(), len(self.arguments.names)
+        back, ids = self.back, self.derived.ids
+        slopes = [ids[n] for n in (*back.outputs.values(), *back.states.values())]
+        returned = quote_statements(f"return ({', '.join(self._returned())},)")
+        used = pyast.names_in([*core, *map(Line, returned)])
+        kept = [*self.arguments.names, *self.outputs, *("_" for _ in self.states), *self.saved]
+        unpacked = ", ".join(name if name in used else "_" for name in kept)
+        rest = ", ".join(name if name in used else "_" for name in [*self.arguments.rest, "keep"])
+        likes = [f"ctx.saved_tensors[{tensors + place}]" for place in range(len(slopes))]
+        fills = [
+            f"{slope} = filled({slope}, {like})" for slope, like in zip(slopes, likes, strict=True)
+        ]
+        body = [
+            pyast.docstring("Give the gradients of all arguments."),
+            *lines(
+                f"""
+                if torch.is_grad_enabled():
+                    return replayed({self.name}.forward, ctx, {tensors}, slopes)
+                {", ".join([*slopes, "*_"])} = slopes
+                """
+            ),
+            *lines("\n".join(fills)),
+            *lines(f"{unpacked}, = ctx.saved_tensors\n{rest}, = ctx.rest"),
+            *self._givens(),
+            *core,
+            *map(Line, returned),
+        ]
+        return _static("def backward(ctx, *slopes)", body)
+
+    def _givens(self) -> list[Item]:
+        """Whether states whose start is computed were given."""
+        nodes = self.derived.cell.nodes.values()
+        ended = {node.args[0] for node in nodes if node.op.name == "final"}
+        pairs = [
+            (self.derived.ids[self.back.states[state]], self.writer.ids[state])
+            for state in self.writer.computed
+            if self.back.states[state] in ended
+        ]
+        return [line for d, s in pairs for line in lines(f"{d}_given = {s} is not None")]
+
+    def _derived_core(self) -> list[Item]:
+        """The statements of the derivative; what one result alone needs, for it alone."""
+        derived, wanted = self.derived, self._wanted()
+        once: list[Item] = []
+        later: list[Item] = []
+        for place, region in enumerate(derived.schedule.regions):
+            derived.region = region
+            target = once if is_first(derived.schedule, place) else later
+            if isinstance(region, Loop):
+                target += [Remark(remark_of(region)), *derived.loop(region)]
+                continue
+            found = list(self._guarded(region, wanted))
+            target += [Remark(remark_of(region)), *found] if found else []
+        derived.region = None
+        return [*derived.numbers.values(), *once, *derived.hoisted.values(), *later]
+
+    def _guarded(self, region: Region, wanted: Mapping[str, str]) -> Iterator[Item]:
+        for guard, names in groupby(region.values, key=lambda name: wanted.get(name, "")):
+            found = self.derived.statements(region, list(names))
+            if guard and found:
+                yield Block(quote_statements(f"if {guard}:\n    pass")[0], tuple(found))
+            else:
+                yield from found
+
+    def _wanted(self) -> dict[str, str]:
+        """The condition under which a value is needed, where one input alone asks for it."""
+        cell = self.derived.cell
+        askers: dict[str, set[str]] = {name: set() for name in cell.nodes}
+        for result in cell.results:
+            askers[result.value].add(self._asker(result))
+        for name in reversed(list(cell.nodes)):
+            for argument in cell.nodes[name].args:
+                askers[argument] |= askers[name]
+        looped = set(self.derived.schedule.values_in_loops())
+        alone = {n: asked for n, asked in askers.items() if len(asked) == 1 and n not in looped}
+        return {name: condition for name, (condition,) in alone.items() if condition}
+
+    def _asker(self, result: Result) -> str:
+        """The condition under which a result is wanted; none for those of states."""
+        arguments = self.arguments
+        if result.role == "output":
+            source = next(n for n, name in self.back.inputs.items() if name == result.name)
+            return f"ctx.needs_input_grad[{arguments.tensors.index(source)}]"
+        if result.role == "sum":
+            return f"any(ctx.needs_input_grad[{arguments.first_param}:])"
+        return ""
+
+    def _returned(self) -> list[str]:
+        """The gradient of every argument, or None."""
+        derived, back, cell = self.derived, self.back, self.writer.cell
+        sums, outputs = derived.cell.values("sum"), derived.cell.values("output")
+        found: list[str] = []
+        for place, name in enumerate(self.arguments.tensors):
+            needed = f"if ctx.needs_input_grad[{place}] else None"
+            if name in back.inputs:
+                value, extent = outputs[back.inputs[name]], cell.nodes[name].type.extent
+                found.append(f"{ast.unparse(whole_of(derived, value, extent))} {needed}")
+            elif name in back.states:
+                state = derived.ids[back.states[name]]
+                given = f"None if {self.writer.ids[name]} is None else {state}"
+                found.append(given if name in self.writer.computed else state)
+            elif name in sums:
+                found.append(f"{ast.unparse(derived.reference(sums[name]))} {needed}")
+            else:
+                found.append("None")
+        return [*found, *["None"] * (len(self.arguments.rest) + 1)]
+
+    def _method(self) -> Method:
+        """The method that runs rows, with the derived backward pass where that is wanted."""
+        arguments, outputs, states = self.arguments, len(self.outputs), self.states
+        given = ", ".join([*arguments.passed, *arguments.rest_passed])
+        names = [self.writer.ids[state] for state in self.writer.cell.states]
+        unpack = lines(f"{', '.join(names)}, = state") if len(names) == 1 else (
+            lines(f"{', '.join(names)} = state") if names else [])  # fmt: skip
+        body = [
+            pyast.docstring("Run rows, with the derived backward pass where gradients are wanted."),
+            *unpack,
+            *lines(
+                f"""
+                given = ({given},)
+                if self.derived and derives(given):
+                    results = {self.name}.apply(*given, True)
+                else:
+                    results = {self.name}.forward(*given, False)
+                return (results[:{outputs}], results[{outputs}:{outputs + len(states)}])
+                """
+            ),
+        ]
+        head = f"def _run(self, {', '.join([*arguments.own, 'state'])}):\n    pass"
+        block = Block(quote_statements(head)[0], tuple(body))
+        return Method("_run", tuple(arguments.own), block)
+
+
+def _static(text: str, body: Iterable[Item]) -> Block:
+    return Block(quote_statements(f"@staticmethod\n{text}:\n    pass")[0], tuple(body))
