@@ -20,6 +20,7 @@ FAMILIES = (
     "Simple recurrent networks",
     "LSTM",
     "GRU",
+    "Diagonal recurrences",
     "Regularised and normalised",
     "Factorised",
     "Grids and depth",
