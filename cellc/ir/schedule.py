@@ -38,7 +38,8 @@ class Loop:
 
     ``carries`` are the states that pass from step to step. ``recurrence`` is the form of
     the Jacobian of their next values by their present ones; ``depth`` is the number of
-    matrix products that one step must do one after the other.
+    matrix products that one step must do one after the other. ``reason`` says in words what
+    makes the recurrence no simpler.
     """
 
     values: tuple[str, ...]
@@ -47,6 +48,7 @@ class Loop:
     recurrence: Recurrence
     depth: int
     extent: Extent
+    reason: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

@@ -129,8 +129,9 @@ def _loop(cell: Cell, component: set[str]) -> Loop:
     extent = cell.nodes[carries[0]].type.extent
     axis = sequence_axis(extent)
     assert axis is not None, "a state travels along an axis"
-    recurrence = recurrence_of(cell, values, carries)
-    return Loop(values, axis, carries, recurrence, sequential_depth(cell, values), extent)
+    depth = sequential_depth(cell, values)
+    finding = recurrence_of(cell, values, carries)
+    return Loop(values, axis, carries, finding.recurrence, depth, extent, finding.reason)
 
 
 def _refuse(cell: Cell, name: str) -> NoReturn:
