@@ -112,4 +112,10 @@ def load_for_figures(name: str, given: list[str] | None) -> tuple[Cell, dict[str
         cell = chosen(lambda some: driver.load(name, **some), lengths)
     usual = {"I": 64, "H": 128}
     found = {dim: argument.default or usual.get(dim, 4) for dim, argument in cell.dims.items()}
-    return cell, found | {dim: sizes[dim] for dim in free & sizes.keys()}
+    found |= {dim: sizes[dim] for dim in free & sizes.keys()}
+    try:
+        for node in cell.nodes.values():
+            [dim.evaluate(found) for dim in node.type.shape]
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    return cell, found
