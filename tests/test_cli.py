@@ -262,6 +262,7 @@ def test_new_writes_a_cell_that_checks_and_never_overwrites() -> None:
 
 
 def test_help_teaches() -> None:
-    for command in ("list", "check", "show", "compile", "draw", "ir", "explain", "fmt", "new"):
+    for command in ("list", "check", "show", "compile", "draw", "ir", "explain", "diff", "fmt",
+                    "new"):  # fmt: skip
         assert "Example" in run(command, "--help").stdout
     assert "cellc 0." in run("--version").stdout
