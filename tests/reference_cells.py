@@ -231,6 +231,42 @@ def mut3(params: Params, x: Array, state: State) -> Step:
     return h_new, (h_new,)
 
 
+# No product with the state: all of them are with x, a unit's past is its own. W acts on x.
+
+
+def min_gru(params: Params, x: Array, state: State) -> Step:
+    """Feng et al. 2024, Were RNNs All We Needed?, minGRU: h' = (1-z)*h + z*h~.
+
+    z = sigmoid(Linear_z(x)) and h~ = Linear_h(x), which has no tanh.
+    """
+    (h,) = state
+    z = sigmoid(x @ params["W_z"].T + params["b_z"])
+    h_tilde = x @ params["W_n"].T + params["b_n"]
+    h_new = (1.0 - z) * h + z * h_tilde
+    return h_new, (h_new,)
+
+
+def min_lstm(params: Params, x: Array, state: State) -> Step:
+    """Feng et al. 2024, Were RNNs All We Needed?, minLSTM: h' = f'*h + i'*h~.
+
+    f' = f/(f+i) and i' = i/(f+i) of the gates f and i, sigmoids of linear layers of x alone.
+    """
+    (h,) = state
+    f = sigmoid(x @ params["W_f"].T + params["b_f"])
+    i = sigmoid(x @ params["W_i"].T + params["b_i"])
+    h_tilde = x @ params["W_g"].T + params["b_g"]
+    f_share, i_share = f / (f + i), i / (f + i)
+    h_new = f_share * h + i_share * h_tilde
+    return h_new, (h_new,)
+
+
+def ind_rnn(params: Params, x: Array, state: State) -> Step:
+    """Li et al. 2018, Independently Recurrent Neural Network: h' = relu(W x + u*h + b)."""
+    (h,) = state
+    h_new = relu(x @ params["W_h"].T + params["u_h"] * h + params["b_h"])
+    return h_new, (h_new,)
+
+
 REFERENCES: dict[str, Cell] = {
     "rnn": rnn,
     "relu_rnn": relu_rnn,
@@ -251,6 +287,9 @@ REFERENCES: dict[str, Cell] = {
     "mut1": mut1,
     "mut2": mut2,
     "mut3": mut3,
+    "min_gru": min_gru,
+    "min_lstm": min_lstm,
+    "ind_rnn": ind_rnn,
 }
 
 

@@ -269,6 +269,39 @@ def phased_lstm(params: Params, inputs: Named, state: Named, options: Options) -
     return (h_new,), {"h": h_new, "c": c_new}
 
 
+# Gates that see the input alone, or the unit's own memory besides.
+
+
+def sru(params: Params, inputs: Named, state: Named, options: Options) -> Step:
+    """Lei et al. 2018 (EMNLP), Simple Recurrent Units: light recurrence and a highway over x.
+
+    f = sigmoid(W_f x + v_f*c + b_f), c' = f*c + (1-f)*(W x);
+    r = sigmoid(W_r x + v_r*c + b_r) with the c before the step as well,
+    h = r*c' + (1-r)*x*alpha, alpha = sqrt(1 + 2 exp(beta)) for biases that start with beta.
+    """
+    x, c = inputs["x"], state["c"]
+    alpha = np.sqrt(1.0 + 2.0 * np.exp(options["beta"]))
+    f = sigmoid(x @ params["W_f"].T + params["v_f"] * c + params["b_f"])
+    r = sigmoid(x @ params["W_r"].T + params["v_r"] * c + params["b_r"])
+    c_new = f * c + (1.0 - f) * (x @ params["W_g"].T)
+    return (r * c_new + (1.0 - r) * x * alpha,), {"c": c_new}
+
+
+def qrnn(params: Params, inputs: Named, state: Named, options: Options) -> Step:
+    """Bradbury et al. 2017, Quasi-Recurrent Neural Networks: width 2, fo-pooling.
+
+    z = tanh(W1 x_{t-1} + W2 x_t), f and o likewise with sigmoid; c' = f*c + (1-f)*z, h = o*c'.
+    """
+    x, before, c = inputs["x"], state["prev_x_1"], state["c"]
+
+    def convolved(k: str) -> Array:
+        return np.asarray(before @ params[f"V_{k}"].T + x @ params[f"W_{k}"].T, dtype=np.float64)
+
+    f, o = sigmoid(convolved("f")), sigmoid(convolved("o"))
+    c_new = f * c + (1.0 - f) * np.tanh(convolved("z"))
+    return (o * c_new,), {"c": c_new, "prev_x_1": x}
+
+
 # Vanishing gradients.
 
 
@@ -292,6 +325,8 @@ CELLS: dict[str, Cell] = {
     "g_lstm": g_lstm,
     "f_lstm": f_lstm,
     "phased_lstm": phased_lstm,
+    "sru": sru,
+    "qrnn": qrnn,
     **GRID_CELLS,
 }
 

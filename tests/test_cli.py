@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,47 @@ def test_explain_tells_the_story() -> None:
     assert "Step by step along target, carrying decoder_1_h" in text
 
 
+def table_of(text: str) -> dict[str, tuple[int, int]]:
+    """The figures before and after, by what they count."""
+    rows = re.findall(r"^ ?(\S.*?) {2,}([\d,]+) +([\d,]+) *$", text, re.MULTILINE)
+    return {what: (int(a.replace(",", "")), int(b.replace(",", ""))) for what, a, b in rows}
+
+
+def test_explain_counts_what_is_in_the_loop_and_what_is_not() -> None:
+    i, h = 64, 128
+    table = table_of(run("explain", "lstm").stdout)
+    gates, states = 3 * 4 * h + 4 * h, 4 * h + 4 * h  # sigmoids and a tanh; f*c + i*g, o*tanh(c')
+    written = 4 * 2 * h * (i + h) + 4 * h + gates + states
+    assert table["flops per step in the loop"] == (written, 2 * 4 * h * h + 4 * h + gates + states)
+    assert table["flops per step"] == (written, written + 4 * h)  # a sum more for each gate
+    assert table["matrix products before or after the loop"] == (0, 1)
+    assert "flops once per call or sequence" not in table
+    at_once, step = 2 * 3 * h * 2 * i, 3 * h  # six products; f*c + (1 - f)*z as a lerp
+    table = table_of(run("explain", "qrnn").stdout)
+    assert table["flops per step in the loop"][1] == step
+    assert table["flops per step"][1] == at_once + 3 * h + 4 * 3 * h + step + h
+    assert table["elementwise operations before or after the loop"][1] == 3
+    assert table["products in a row in one step"] == (0, 0)
+    assert table_of(run("explain", "sru").stdout)["flops once per call or sequence"] == (7, 7)
+
+
+def test_explain_gives_the_reason_of_the_recurrence_and_names_a_scan() -> None:
+    text = " ".join(run("explain", "min_gru").stdout.split())
+    assert "is diagonal affine: h' = a*h + b, where a and b are known before the loop." in text
+    assert "A parallel scan along time could compute all steps together" in text
+    text = " ".join(run("explain", "gru").stdout.split())
+    assert "U_r, U_z multiply h in one." in text
+    assert "is dense: h' depends on h through the product [U_r, U_z]·h (gru.cell:9-10)." in text
+    assert "A step must do 2 products one after the other." in text
+    assert "scan" not in text
+
+
+@pytest.mark.parametrize("command", ["show", "explain"])
+def test_sizes_that_do_not_divide_are_wrong_usage(command: str) -> None:
+    output = run(command, "g_lstm", "-s", "H=10", "-s", "K=3", status=2).output
+    assert "is no whole number" in " ".join(output.replace("│", " ").split())
+
+
 def test_fmt_formats_checks_and_keeps_comments() -> None:
     text = shipped_specs()["lstm"].read_text()
     ugly = text.replace(" = ", "=").replace("      #", " #")
@@ -220,6 +262,7 @@ def test_new_writes_a_cell_that_checks_and_never_overwrites() -> None:
 
 
 def test_help_teaches() -> None:
-    for command in ("list", "check", "show", "compile", "draw", "ir", "explain", "fmt", "new"):
+    for command in ("list", "check", "show", "compile", "draw", "ir", "explain", "diff", "fmt",
+                    "new"):  # fmt: skip
         assert "Example" in run(command, "--help").stdout
     assert "cellc 0." in run("--version").stdout

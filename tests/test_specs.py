@@ -28,6 +28,7 @@ PRODUCTS = {
     "irnn": (1, 1), "lstm": (1, 1), "mut1": (1, 2), "mut2": (1, 2), "mut3": (1, 3),
     "nfg": (1, 1), "niaf": (1, 1), "nig": (1, 1), "noaf": (1, 1), "nog": (1, 1), "np": (1, 1),
     "peephole_lstm": (1, 1), "relu_rnn": (1, 1), "rnn": (1, 1), "vanilla_lstm": (1, 1),
+    "min_gru": (1, 0), "min_lstm": (1, 0), "ind_rnn": (1, 0), "sru": (1, 0), "qrnn": (2, 0),
 }  # fmt: skip
 
 #: Parameters as formulas; the biases are single, unlike torch's.
@@ -41,11 +42,13 @@ PARAMETERS = {
     "gru": "3*H*I + 3*H^2 + 3*H", "gru_update": "3*H*I + 3*H^2 + 3*H",
     "gru_reset_after": "3*H*I + 3*H^2 + 4*H",
     "mut1": "4*H^2 + 3*H", "mut2": "5*H^2 + 3*H", "mut3": "3*H*I + 3*H^2 + 3*H",
+    "min_gru": "2*H*I + 2*H", "min_lstm": "3*H*I + 3*H", "ind_rnn": "H*I + 2*H",
+    "sru": "3*H^2 + 4*H", "qrnn": "6*H*I",
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("name", PRODUCTS)
+@pytest.mark.parametrize("name", reference_cells.REFERENCES)
 def test_against_an_independent_transcription(name: str, seed: int) -> None:
     trial = Trial(cellc.load(name), seed)
     assert trial.lengths is not None

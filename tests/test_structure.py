@@ -190,7 +190,7 @@ def test_explain_tells_the_flops_of_blocks(tmp_path: Any) -> None:
         path.write_text(GATED.format(declared=declared), encoding="utf-8")
         result = CliRunner().invoke(app, ["explain", str(path), "-s", "H=64", "-s", "I=32"])
         assert result.exit_code == 0, result.output
-        (line,) = [line for line in result.output.splitlines() if "flops per step" in line]
+        (line,) = [line for line in result.output.splitlines() if "flops per step  " in line]
         return int(line.split()[-1].replace(",", ""))
 
     assert flops("") - flops(f"param {RECURRENT} block_diagonal(4)") == 2 * 4 * 64**2 * 3 // 4

@@ -13,9 +13,8 @@ import cellc
 from cellc.ir import verify
 from cellc.resources import shipped_specs
 from cellc.syntax.characters import ascii_name
-from tests import reference_zoo
+from tests import reference_cells, reference_zoo
 from tests.running import Result, Trial, difference, listed
-from tests.test_specs import PRODUCTS
 
 CELLS = tuple(reference_zoo.CELLS)
 LEVELS = ("O0", "O1", "O2")
@@ -69,7 +68,7 @@ def test_against_an_independent_transcription(name: str, seed: int) -> None:
 def test_every_cell_has_a_transcription() -> None:
     shipped = {name: cellc.load(name) for name in shipped_specs()}
     cells = {n for n, c in shipped.items() if c.kind == "cell" and c.family != "Layers"}
-    elsewhere = {*PRODUCTS, "lstm_transform"}
+    elsewhere = {*reference_cells.REFERENCES, "lstm_transform"}
     assert cells - {*CELLS} <= elsewhere
 
 

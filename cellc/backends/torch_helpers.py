@@ -132,7 +132,8 @@ def derives(given):
     if not torch.is_grad_enabled() or torch.compiler.is_compiling():
         return False
     tensors = [value for value in given if isinstance(value, torch.Tensor)]
-    mixed = tensors and torch.is_autocast_enabled(tensors[0].device.type)
+    device = tensors[0].device.type if tensors else 'cpu'
+    mixed = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
     return not mixed and any(value.requires_grad for value in tensors)
 '''
 

@@ -1,4 +1,4 @@
-"""The command line: ``cellc list | check | show | compile | draw | ir | explain | fmt | new``.
+"""The command line, ``cellc``: list, check, show, compile, draw, ir, explain, diff, fmt, new.
 
 Exit status 0 when all is well, 1 for a faulty spec, 2 for wrong usage.
 """

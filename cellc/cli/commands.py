@@ -1,4 +1,4 @@
-"""The commands: ``cellc list | check | show | compile | draw | ir | explain | fmt | new``."""
+"""The commands of ``cellc``: list, check, show, compile, draw, ir, explain, diff, fmt, new."""
 
 from __future__ import annotations
 
@@ -25,13 +25,20 @@ from cellc.cli.options import (
     chosen,
     guarded,
     known_level,
+    load_both,
     load_for_figures,
     load_sized,
     path_of,
     print_json,
     read_sizes,
 )
-from cellc.cli.printing import in_families, print_list, print_summary, sizes_text
+from cellc.cli.printing import (
+    in_families,
+    print_difference,
+    print_list,
+    print_summary,
+    sizes_text,
+)
 from cellc.diagnostics import CellcError, fail
 from cellc.files import write_file
 from cellc.frontend.library import read_cells, read_file
@@ -43,6 +50,7 @@ from cellc.resources import shipped_specs
 from cellc.syntax import parse_file
 from cellc.syntax.characters import read_source
 from cellc.syntax.format import format_source
+from cellc.views.diff import difference
 from cellc.views.explain import comparison, fired, sentences
 from cellc.views.latex import latex
 from cellc.views.summary import Summary, summarise
@@ -218,6 +226,29 @@ def explain(name: CellName, level: Level = "O2", size: Sizes = None) -> None:
         table.add_row(row.what, row.before, row.after)
     console.print()
     console.print(table)
+
+
+@app.command("diff")
+@guarded
+def compare(
+    first: CellName,
+    second: CellName,
+    level: Level = "O2",
+    size: Sizes = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two cells: their equations, parameters, states, inputs, figures and graphs.
+
+    Example: `cellc diff lstm peephole_lstm`
+    """
+    level = known_level(level)
+    (before, sizes), (after, others) = load_both((first, second), size)
+    schedules = [driver.schedule(cell, level) for cell in (before, after)]
+    found = difference(schedules[0], schedules[1], (before, after))
+    if as_json:
+        print_json(found.as_dict(sizes, others))
+    else:
+        print_difference(found, sizes, others)
 
 
 @app.command("fmt")

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cellc import driver
-from cellc.diagnostics import CellcError
+from cellc.diagnostics import CellcError, Diagnostic
 from cellc.frontend.library import spec_path
 from cellc.ir import Cell
 from cellc.passes.pipelines import PIPELINES
@@ -88,10 +88,25 @@ def chosen(load: Callable[[dict[str, int]], R], sizes: dict[str, int]) -> R:
         return load(sizes)
     except CellcError as error:
         for diagnostic in error.diagnostics if sizes else ():
-            unknown = diagnostic.code == "unknown-dimension" and diagnostic.span is None
-            if unknown or diagnostic.code == "too-large":
+            if _is_unknown(diagnostic) or diagnostic.code == "too-large":
                 raise typer.BadParameter(diagnostic.message) from None
         raise
+
+
+def _is_unknown(diagnostic: Diagnostic) -> bool:
+    """Whether a cell was asked for a size that it does not have."""
+    return diagnostic.code == "unknown-dimension" and diagnostic.span is None
+
+
+def _has(name: str, dim: str) -> bool:
+    """Whether a cell has a dimension, or an axis of that length."""
+    if dim in driver.load(name).dims:
+        return True
+    try:
+        driver.load(name, **{dim: 1})
+    except CellcError as error:
+        return not any(map(_is_unknown, error.diagnostics))
+    return True
 
 
 def load_sized(name: str, given: list[str] | None) -> Cell:
@@ -104,7 +119,25 @@ def load_for_figures(name: str, given: list[str] | None) -> tuple[Cell, dict[str
 
     Only lengths are fixed in the cell, so that formulas keep the names of the others.
     """
+    return _with_sizes(name, read_sizes(given))
+
+
+def load_both(
+    names: tuple[str, str], given: list[str] | None
+) -> tuple[tuple[Cell, dict[str, int]], tuple[Cell, dict[str, int]]]:
+    """Two cells as for figures; a size is for the one that has the dimension, or for both."""
     sizes = read_sizes(given)
+    known = [{dim for dim in sizes if _has(name, dim)} for name in names]
+    if unknown := sizes.keys() - known[0] - known[1]:
+        raise typer.BadParameter(f"neither cell has a dimension `{min(unknown)}`")
+    first, second = (
+        _with_sizes(name, {dim: sizes[dim] for dim in dims})
+        for name, dims in zip(names, known, strict=True)
+    )
+    return first, second
+
+
+def _with_sizes(name: str, sizes: dict[str, int]) -> tuple[Cell, dict[str, int]]:
     cell = driver.load(name)
     free = {dim for dim, argument in cell.dims.items() if not argument.fixed}
     lengths = {dim: number for dim, number in sizes.items() if dim not in free}
@@ -112,4 +145,10 @@ def load_for_figures(name: str, given: list[str] | None) -> tuple[Cell, dict[str
         cell = chosen(lambda some: driver.load(name, **some), lengths)
     usual = {"I": 64, "H": 128}
     found = {dim: argument.default or usual.get(dim, 4) for dim, argument in cell.dims.items()}
-    return cell, found | {dim: sizes[dim] for dim in free & sizes.keys()}
+    found |= {dim: sizes[dim] for dim in free & sizes.keys()}
+    try:
+        for node in cell.nodes.values():
+            [dim.evaluate(found) for dim in node.type.shape]
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    return cell, found

@@ -13,6 +13,7 @@ from rich.text import Text
 from cellc.frontend.lineage import Lineage
 from cellc.ops.notation import equations_of
 from cellc.syntax.characters import ascii_name, display_width, padded
+from cellc.views.diff import Difference
 from cellc.views.summary import Summary
 
 #: The families of the shipped cells in the order of the list; others follow by name.
@@ -20,6 +21,7 @@ FAMILIES = (
     "Simple recurrent networks",
     "LSTM",
     "GRU",
+    "Diagonal recurrences",
     "Regularised and normalised",
     "Factorised",
     "Grids and depth",
@@ -143,6 +145,57 @@ def lineage_lines(name: str, lineage: Lineage) -> list[str]:
     if len(lines) == 1:
         lines.append("  unchanged")
     return [*lines, ""]
+
+
+def print_difference(
+    difference: Difference, before: Mapping[str, int], after: Mapping[str, int]
+) -> None:
+    """How two cells differ, with figures for the sizes of either."""
+    console = Console()
+
+    def say(text: str = "", style: str = "") -> None:
+        console.print(Text(text, style=style), soft_wrap=True)
+
+    names = (difference.before.name, difference.after.name)
+    say(f"{names[0]} → {names[1]}", "bold")
+    say("the same cell: the keys are equal" if difference.same else "the keys differ")
+    for change in difference.changes:
+        if change.before is None:
+            say(f"  new      {change.after}")
+        elif change.after is None:
+            say(f"  gone     {change.before}")
+        else:
+            say(f"  changed  {change.before}")
+            say(f"       to  {change.after}")
+    say()
+    table = Table("", *names, box=None)
+    for figure in difference.figures:
+        counts = figure.before.evaluate(before), figure.after.evaluate(after)
+        table.add_row(figure.what, *(f"{count:,}" for count in counts))
+    table.add_row("recurrence", *difference.recurrences)
+    console.print(table)
+    say()
+    if agreed := before.items() | after.items():
+        alike = len(dict(agreed)) == len(agreed)
+        texts = (
+            [sizes_text({**before, **after})] if alike else [sizes_text(before), sizes_text(after)]
+        )
+        say(f"for {'; and for '.join(texts)}")
+    say(_graphs_told(difference))
+
+
+def _graphs_told(difference: Difference) -> str:
+    """The comparison of the graphs in a sentence or two."""
+    graph = difference.graph
+    told = [f"{graph.shared} nodes compute the same in both."]
+    for cell, only in (
+        (difference.before, graph.only_before),
+        (difference.after, graph.only_after),
+    ):
+        total = sum(only.values())
+        ops = ", ".join(f"{count} {op}" for op, count in only.items())
+        told.append(f"Only in {cell.name}: {total}{f' ({ops})' if ops else ''}.")
+    return " ".join(told)
 
 
 def lengths_of(summary: Summary, lineage: Lineage) -> dict[str, int]:

@@ -57,6 +57,15 @@ def canonical_form(nodes: Mapping[str, Node], results: Sequence[Result]) -> Cano
 Operands = dict[str, tuple[str, ...]]
 
 
+def computations(nodes: Mapping[str, Node], results: Sequence[Result]) -> Operands:
+    """The distinct computations that the results need, with operands; chains are made flat.
+
+    Operands come before what uses them.
+    """
+    kept, first = _merged(nodes)
+    return _flattened(kept, [first[r.value] for r in results if r.role in _COUNTED])
+
+
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -39,7 +39,7 @@ class Loop:
     ``carries`` are the states that pass from step to step. ``recurrence`` is the form of
     the Jacobian of their next values by their present ones; ``depth`` is the number of
     matrix products that one step must do one after the other. A ``backward`` loop begins
-    with the last step.
+    with the last step. ``reason`` says in words what makes the recurrence no simpler.
     """
 
     values: tuple[str, ...]
@@ -49,6 +49,7 @@ class Loop:
     depth: int
     extent: Extent
     backward: bool = False
+    reason: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,11 @@ def expression_of(cell: Cell, name: str) -> str:
     return _write(cell, name, 0, top=name.isdigit())
 
 
+def equation_of(cell: Cell, name: str) -> str:
+    """The right side of a value's equation in the language."""
+    return _write(cell, name, 0, top=True)
+
+
 def initial_value_of(cell: Cell, param: str) -> str:
     """What a parameter is initialised with, in the language."""
     return _write(cell, cell.values("initial")[param], 0, top=True)

@@ -1,134 +1,133 @@
-"""The form of a loop's Jacobian, and how many products one step must do in a row."""
+"""The form of a loop's Jacobian and why, and how many products one step must do in a row."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 
 import networkx as nx
 
-from cellc.ir import Cell, Dim, Node
+from cellc.ir import Cell, Dim
+from cellc.ir.dimension import product
 from cellc.ir.schedule import Recurrence
+from cellc.ir.types import positions
 from cellc.ops import TABLE
-from cellc.ops.blocks import copies_of
-
-
-class Form(IntEnum):
-    """How a value depends on the states of a loop, from the simplest form on."""
-
-    NONE = 0
-    DIAGONAL_AFFINE = 1
-    DIAGONAL = 2
-    BLOCK = 3
-    DENSE = 4
-
-
-_NAMES: dict[Form, Recurrence] = {
-    Form.NONE: "diagonal affine",
-    Form.DIAGONAL_AFFINE: "diagonal affine",
-    Form.DIAGONAL: "diagonal",
-    Form.BLOCK: "block",
-    Form.DENSE: "dense",
-}
+from cellc.passes.dependence import through
+from cellc.passes.parts import ZERO, Dependence, Part, of_state
+from cellc.passes.reasons import Teller
 
 
 @dataclass(frozen=True)
-class Dependence:
-    """The form of a value's dependence.
+class Finding:
+    """The class of a recurrence, and the reason in words."""
 
-    In a value of the form BLOCK the units of each of ``blocks`` equal parts depend on
-    those of the same part of every state; ``copies`` such values may stand one behind
-    the other.
+    recurrence: Recurrence
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Ending:
+    """How the next value of a state depends on the states.
+
+    ``groups`` has, for every axis of the states along which it stays in its place, in how
+    many groups it does; ``fine`` holds the axes where a group is one unit.
     """
 
-    form: Form
-    blocks: Dim | None = None
-    copies: int = 1
+    groups: Mapping[int, Dim]
+    fine: frozenset[int]
+    parts: Dependence
 
 
-_DENSE = Dependence(Form.DENSE)
+def recurrence_of(cell: Cell, members: Iterable[str], states: Sequence[str]) -> Finding:
+    """The form of ∂(next)/∂(state) over the members of one loop, with its reason.
 
-
-def recurrence_of(cell: Cell, members: Iterable[str], states: Iterable[str]) -> Recurrence:
-    """The form of ∂(next)/∂(state) over the members of one loop.
-
-    Dense: units mix, through a product or a reduction. Block: only within blocks that
+    Dense: units mix, through a product or a reduction. Block: only within groups that
     are the same for all states. Diagonal: each unit depends on itself alone. Diagonal
     affine: linearly so, which a parallel scan could compute.
     """
-    states = set(states)
     inside = set(members)
-    found: dict[str, Dependence] = {}
-    for name in cell.nodes:
-        if name in states:
-            found[name] = Dependence(Form.DIAGONAL_AFFINE)
-        elif name in inside:
-            found[name] = _through(cell, name, found)
-    nexts = cell.values("next")
-    ends = [found[nexts[state]] for state in states if nexts[state] in found]
-    blocks = {end.blocks for end in ends if end.form == Form.BLOCK}
-    if len(blocks) > 1 or any(end.copies > 1 for end in ends):
-        return "dense"
-    return _NAMES[max((end.form for end in ends), default=Form.NONE)]
-
-
-def _through(cell: Cell, name: str, found: dict[str, Dependence]) -> Dependence:
-    node = cell.nodes[name]
-    depends = {
-        slot: found[argument]
-        for slot, argument in enumerate(node.args)
-        if argument in found and found[argument].form != Form.NONE
+    axes = _axes(cell, states)
+    found: dict[str, Dependence] = {
+        name: of_state(cell.nodes[name].type.shape, axes[name]) for name in states
     }
-    if not depends:
-        return Dependence(Form.NONE)
-    op = TABLE[node.op.name]
-    if op.name == "block_matmul":
-        return _by_blocks(cell, node, depends)
-    if op.name == "slice":
-        return _part(cell, node, depends[0])
-    if op.kind != "elementwise":
-        return _DENSE
-    if any(cell.nodes[node.args[slot]].type.shape != node.type.shape for slot in depends):
-        return _DENSE
-    return _together(depends, any(depends.keys() <= slots for slots in op.linear))
+    for name in cell.nodes:
+        if name in inside and name not in found:
+            found[name] = through(cell, name, found)
+    nexts = cell.values("next")
+    ends = {
+        state: _ending(cell, state, axes[state], found[nexts[state]])
+        for state in states
+        if nexts[state] in found
+    }
+    teller = Teller(cell, inside, {state: end.parts for state, end in ends.items()})
+    if _is_diagonal(cell, axes, ends):
+        bent = next((part.bent for end in ends.values() for part in end.parts if part.bent), "")
+        if not bent:
+            return Finding("diagonal affine", teller.affine())
+        return Finding("diagonal", teller.bent(bent))
+    blocks = _blocks(axes, ends)
+    if blocks is None:
+        return Finding("dense", teller.dense())
+    return Finding("block", teller.blocks(blocks))
 
 
-def _together(depends: dict[int, Dependence], linear: bool) -> Dependence:
-    """The dependence of an elementwise operation on values of one shape."""
-    forms = [each.form for each in depends.values()]
-    layouts = {(d.blocks, d.copies) for d in depends.values() if d.form == Form.BLOCK}
-    if Form.DENSE in forms or len(layouts) > 1:
-        return _DENSE
-    if layouts:
-        ((blocks, copies),) = layouts
-        alone = all(form == Form.BLOCK for form in forms)
-        return Dependence(Form.BLOCK, blocks, copies) if copies == 1 or alone else _DENSE
-    return Dependence(max(*forms, Form.DIAGONAL_AFFINE if linear else Form.DIAGONAL))
+def _axes(cell: Cell, states: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """The number of each dimension of each state among those of the largest state."""
+    shapes = {state: cell.nodes[state].type.shape for state in states}
+    frame = max(shapes.values(), key=len)
+    found = {}
+    for state, shape in shapes.items():
+        placed = positions(shape, frame)
+        found[state] = tuple(range(len(shape))) if placed is None else placed
+    return found
 
 
-def _by_blocks(cell: Cell, node: Node, depends: dict[int, Dependence]) -> Dependence:
-    """A block-diagonal product keeps blocks where its vector has the same ones, or finer."""
-    vector = depends.get(1)
-    copies = copies_of(dict(node.attrs))
-    blocks = cell.nodes[node.args[0]].type.shape[0] / copies
-    if vector is None or 0 in depends or vector.form == Form.DENSE or vector.copies > 1:
-        return _DENSE
-    if vector.form == Form.BLOCK and vector.blocks != blocks:
-        return _DENSE
-    return Dependence(Form.BLOCK, blocks, copies)
+def _ending(cell: Cell, state: str, axes: Sequence[int], parts: Dependence) -> _Ending:
+    """Along which axes the parts of a next value stand where the state's units do."""
+    shape = cell.nodes[state].type.shape
+    depending: list[tuple[Dim, Part]] = []
+    start = ZERO
+    for part in parts:
+        if part.along is not None:
+            depending.append((start, part))
+        start = start + part.size
+    groups: dict[int, Dim] = {}
+    fine: set[int] = set()
+    for dimension, axis in enumerate(axes):
+        places = [(at, part.along[dimension]) for at, part in depending if part.along]
+        if any(place is None or place.axis != axis for _, place in places):
+            continue
+        known = [(at, place) for at, place in places if place is not None]
+        begins = [at if dimension == 0 else ZERO for at, _ in known]
+        if all(
+            place.fine and place.groups == shape[dimension] and place.start == begin
+            for begin, (_, place) in zip(begins, known, strict=True)
+        ):
+            groups[axis] = shape[dimension]
+            fine.add(axis)
+        elif len(parts) == 1 and known[0][1].whole:
+            groups[axis] = known[0][1].groups
+    return _Ending(groups, frozenset(fine), parts)
 
 
-def _part(cell: Cell, node: Node, whole: Dependence) -> Dependence:
-    """Whole copies out of several that stand one behind the other keep their blocks."""
-    if whole.form != Form.BLOCK:
-        return _DENSE
-    size = cell.nodes[node.args[0]].type.shape[0] / whole.copies
-    edges: dict[object, int] = {size * count: count for count in range(whole.copies + 1)}
-    start, stop = edges.get(node.attr("start")), edges.get(node.attr("stop"))
-    if start is None or stop is None:
-        return _DENSE
-    return Dependence(Form.BLOCK, whole.blocks, stop - start)
+def _is_diagonal(
+    cell: Cell, axes: Mapping[str, Sequence[int]], ends: Mapping[str, _Ending]
+) -> bool:
+    alike = len({cell.nodes[state].type.shape for state in ends}) == 1
+    return alike and all(end.fine >= {*axes[state]} for state, end in ends.items())
+
+
+def _blocks(axes: Mapping[str, Sequence[int]], ends: Mapping[str, _Ending]) -> Dim | None:
+    """How many groups of units never mix; None where there is but one."""
+    shared: list[Dim] = []
+    for axis in set.intersection(*(set(axes[state]) for state in ends)):
+        if any(axis not in end.groups for end in ends.values()):
+            continue
+        coarse = {end.groups[axis] for end in ends.values() if axis not in end.fine}
+        each = coarse or {end.groups[axis] for end in ends.values()}
+        if len(each) == 1:
+            shared += each
+    return product(tuple(shared)) if shared else None
 
 
 def sequential_depth(cell: Cell, members: Iterable[str]) -> int:

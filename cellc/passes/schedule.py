@@ -140,9 +140,9 @@ def _loop(cell: Cell, component: set[str]) -> Loop:
     extent = cell.nodes[carries[0]].type.extent
     axis = sequence_axis(extent)
     assert axis is not None, "a state travels along an axis"
-    recurrence = recurrence_of(cell, values, carries)
-    depth = sequential_depth(cell, values)
-    return Loop(values, axis, carries, recurrence, depth, extent, is_backward(cell, carries[0]))
+    finding, depth = recurrence_of(cell, values, carries), sequential_depth(cell, values)
+    back = is_backward(cell, carries[0])
+    return Loop(values, axis, carries, finding.recurrence, depth, extent, back, finding.reason)
 
 
 def _refuse(cell: Cell, name: str) -> NoReturn:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from cellc.ir import AtOnce, Loop, Once, Region, Schedule
+from cellc.ir import AtOnce, Cell, Dim, Loop, Once, Region, Schedule, reached
 from cellc.ir.types import sequence_axis
 from cellc.ops import TABLE
-from cellc.views.summary import cost_of
-
-_REASONS = {
-    "dense": "every unit depends on every other through a product",
-    "block": "units depend on those of their own block, through a product",
-    "diagonal": "each unit depends on itself alone, but not linearly",
-    "diagonal affine": "each unit depends on itself alone and linearly, as a scan could run",
-}
+from cellc.ops.notation import expression_of
+from cellc.ops.op import Kind
+from cellc.views.summary import costs_of
 
 
 @dataclass(frozen=True)
@@ -27,27 +22,67 @@ class Row:
     after: str
 
 
+@dataclass(frozen=True)
+class Measure:
+    """A figure of a schedule, as a formula over the dimensions.
+
+    One that is not ``always`` shown is left out where it is zero before and after.
+    """
+
+    what: str
+    of: Callable[[Schedule], Dim]
+    always: bool = True
+
+
+def count(kind: Kind, *regions: type[Region]) -> Callable[[Schedule], Dim]:
+    """Counts the operations of a kind in regions of some types."""
+
+    def counted(schedule: Schedule) -> Dim:
+        values = [n for r in schedule.regions if isinstance(r, regions) for n in r.values]
+        kinds = [TABLE[schedule.cell.nodes[name].op.name].kind for name in values]
+        return Dim.of(kinds.count(kind))
+
+    return counted
+
+
+#: What `cellc explain` compares, in the order of its table.
+MEASURES: tuple[Measure, ...] = (
+    Measure("matrix products before or after the loop", count("contraction", AtOnce, Once)),
+    Measure("matrix products in the loop", count("contraction", Loop)),
+    Measure("products in a row in one step", lambda s: Dim.of(sum(x.depth for x in s.loops))),
+    Measure("elementwise operations before or after the loop",
+            count("elementwise", AtOnce, Once)),
+    Measure("elementwise operations in the loop", count("elementwise", Loop)),
+    Measure("flops per step in the loop", lambda s: costs_of(s).loop.flops),
+    Measure("flops per step", lambda s: costs_of(s).step.flops),
+    Measure("flops once per call or sequence", lambda s: costs_of(s).once.flops, always=False),
+    Measure("bytes per step in the loop", lambda s: costs_of(s).loop.bytes),
+    Measure("bytes per step", lambda s: costs_of(s).step.bytes),
+)  # fmt: skip
+
+
 def sentences(schedule: Schedule) -> list[str]:
     """The schedule told in order."""
     told = [_sentence(schedule, region) for region in schedule.regions]
     return [sentence for sentence in told if sentence]
 
 
-def comparison(before: Schedule, after: Schedule, sizes: Mapping[str, int]) -> list[Row]:
-    """What the passes changed. Costs are evaluated for the given sizes."""
-    rows = [
-        Row(what, str(count(before)), str(count(after)))
-        for what, count in (
-            ("matrix products before or after the loop", lambda s: _products(s, AtOnce)),
-            ("matrix products in the loop", lambda s: _products(s, Loop)),
-            ("products in a row in one step", lambda s: sum(loop.depth for loop in s.loops)),
-            ("elementwise operations in the loop", _elementwise),
-        )
-    ]
-    costs = [cost_of(before), cost_of(after)]
-    flops = [f"{cost.flops.evaluate(sizes):,}" for cost in costs]
-    moved = [f"{cost.bytes.evaluate(sizes):,}" for cost in costs]
-    return [*rows, Row("flops per step", *flops), Row("bytes per step", *moved)]
+def comparison(
+    before: Schedule,
+    after: Schedule,
+    sizes: Mapping[str, int],
+    measures: Sequence[Measure] = MEASURES,
+) -> list[Row]:
+    """What the passes changed, evaluated for the given sizes.
+
+    Raises ValueError where a size does not divide another that must be a multiple of it.
+    """
+    rows = []
+    for measure in measures:
+        figures = [measure.of(schedule).evaluate(sizes) for schedule in (before, after)]
+        if measure.always or any(figures):
+            rows.append(Row(measure.what, *(f"{figure:,}" for figure in figures)))
+    return rows
 
 
 def fired(rules: Sequence[tuple[str, str]]) -> list[str]:
@@ -61,18 +96,47 @@ def _sentence(schedule: Schedule, region: Region) -> str:
     counts = _counted(schedule, work)
     if not work:
         return ""
+    stacked = _stacked(cell, work)
     if isinstance(region, Once):
         return f"Once per call, from weights alone: {counts}."
     if isinstance(region, AtOnce):
         axis = sequence_axis(region.extent)
-        return f"{'Once per sequence' if axis is None else 'For all steps at once'}: {counts}."
+        when = "Once per sequence" if axis is None else "For all steps at once"
+        return " ".join([f"{when}: {counts}.", *stacked])
     if isinstance(region, Loop):
         states = ", ".join(region.carries)
-        return (
-            f"Step by step along {region.axis}, carrying {states}: {counts}. "
-            f"The recurrence is {region.recurrence}: {_REASONS[region.recurrence]}."
-        )
+        parts = [f"Step by step along {region.axis}, carrying {states}: {counts}."]
+        return " ".join([*parts, *stacked, *_told_of_recurrence(region)])
     return ""
+
+
+def _told_of_recurrence(loop: Loop) -> list[str]:
+    """What the recurrence of a loop is and why, and how much of a step waits for itself."""
+    reason = f": {loop.reason}" if loop.reason else ""
+    told = [f"The recurrence is {loop.recurrence}{reason}."]
+    if loop.depth > 1:
+        told.append(f"A step must do {loop.depth} products one after the other.")
+    if loop.recurrence == "diagonal affine":
+        told.append(
+            f"A parallel scan along {loop.axis} could compute all steps together; "
+            "no backend has one yet."
+        )
+    return told
+
+
+def _stacked(cell: Cell, names: Sequence[str]) -> list[str]:
+    """Which weights have become one product: ``W_f, W_i multiply h in one.``"""
+    told = []
+    for name in names:
+        node = cell.nodes[name]
+        if TABLE[node.op.name].kind != "contraction":
+            continue
+        weight, operand = node.args[:2]
+        if cell.nodes[weight].op.name == "concat":
+            some = reached(cell.nodes, [weight])
+            weights = [param for param in cell.params if param in some]
+            told.append(f"{', '.join(weights)} multiply {expression_of(cell, operand)} in one.")
+    return told
 
 
 def _counted(schedule: Schedule, names: Sequence[str]) -> str:
@@ -91,19 +155,3 @@ def _counted(schedule: Schedule, names: Sequence[str]) -> str:
         if count:
             parts.append(f"{count} {one if count == 1 else many}")
     return ", ".join(parts)
-
-
-def _products(schedule: Schedule, kind: type[Region]) -> int:
-    return sum(
-        TABLE[schedule.cell.nodes[name].op.name].kind == "contraction"
-        for region in schedule.regions
-        if isinstance(region, kind)
-        for name in region.values
-    )
-
-
-def _elementwise(schedule: Schedule) -> int:
-    return sum(
-        TABLE[schedule.cell.nodes[name].op.name].kind == "elementwise"
-        for name in schedule.values_in_loops()
-    )

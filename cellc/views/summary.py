@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cellc.ir import Cell, Dim, Schedule
+from cellc.ir import AtConstruction, Cell, Dim, Loop, Schedule
 from cellc.ir.dimension import product
 from cellc.ir.types import sequence_axis, shape_text
 from cellc.ops import TABLE
 from cellc.ops.notation import equations_of, expression_of, initial_value_of
 
 _BYTES_PER_NUMBER = 4
+_NONE = Dim.of(0)
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,29 @@ class Cost:
     ``bytes`` is what operations read and write in float32 if each stands alone.
     """
 
-    flops: Dim
-    bytes: Dim
+    flops: Dim = _NONE
+    bytes: Dim = _NONE
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.flops + other.flops, self.bytes + other.bytes)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What is computed when, for one sequence: step by step, and for all steps at once.
+
+    ``loop`` and ``at_once`` are those of one step; ``once`` is what a call computes from
+    weights alone or once for a whole sequence.
+    """
+
+    loop: Cost = Cost()
+    at_once: Cost = Cost()
+    once: Cost = Cost()
+
+    @property
+    def step(self) -> Cost:
+        """All that is computed for each step, whenever it is."""
+        return self.loop + self.at_once
 
 
 @dataclass(frozen=True)
@@ -101,18 +123,38 @@ def summarise(cell: Cell, schedule: Schedule) -> Summary:
 
 def cost_of(schedule: Schedule) -> Cost:
     """The cost of one step along every axis: all that is computed for each step."""
-    flops, numbers = Dim.of(0), Dim.of(0)
-    cell = schedule.cell
+    return costs_of(schedule).step
+
+
+def costs_of(schedule: Schedule) -> Costs:
+    """The costs by when they arise. What only the constructor computes is no part of them."""
+    found = {"loop": Cost(), "at_once": Cost(), "once": Cost()}
     for region in schedule.regions:
+        if isinstance(region, AtConstruction):
+            continue
         for name in region.values:
-            node = cell.nodes[name]
-            if sequence_axis(node.type.extent) is not None and not node.op.leaf:
-                flops = flops + flops_of(cell, name)
-                if TABLE[node.op.name].kind != "structural":
-                    shapes = [cell.nodes[argument].type.shape for argument in node.args]
-                    for shape in [*shapes, node.type.shape]:
-                        numbers = numbers + product(shape)
-    return Cost(flops, numbers * _BYTES_PER_NUMBER)
+            if schedule.cell.nodes[name].op.leaf:
+                continue
+            stepwise = "loop" if isinstance(region, Loop) else "at_once"
+            when = stepwise if _for_each_step(schedule.cell, name) else "once"
+            found[when] = found[when] + _cost_of_value(schedule.cell, name)
+    return Costs(**found)
+
+
+def _for_each_step(cell: Cell, name: str) -> bool:
+    """Whether a value costs something for each step, as a mean over the steps does too."""
+    node = cell.nodes[name]
+    over = [name, *node.args] if TABLE[node.op.name].kind == "sequence" else [name]
+    return any(sequence_axis(cell.nodes[value].type.extent) is not None for value in over)
+
+
+def _cost_of_value(cell: Cell, name: str) -> Cost:
+    node = cell.nodes[name]
+    numbers = Dim.of(0)
+    if TABLE[node.op.name].kind != "structural":
+        for value in (*node.args, name):
+            numbers = numbers + product(cell.nodes[value].type.shape)
+    return Cost(flops_of(cell, name), numbers * _BYTES_PER_NUMBER)
 
 
 def flops_of(cell: Cell, name: str) -> Dim:
