@@ -39,6 +39,8 @@ SIMPLIFY = (
 #: Pairs of operations that arrays compute in one go.
 COMBINE = (
     "w·v + c => matmul_add(w, v, c) if w·v used once",
+    "matmul_transposed(w, v) + c => matmul_transposed_add(w, v, c)"
+    " if matmul_transposed(w, v) used once",
     "a*b + c => multiply_add(a, b, c) if a*b used once",
 )
 

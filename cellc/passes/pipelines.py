@@ -16,6 +16,7 @@ from cellc.passes.fold import Fold
 from cellc.passes.fuse_elementwise import FuseElementwise
 from cellc.passes.fuse_matmul import FuseMatmul
 from cellc.passes.hoist import RegroupSums, SplitProducts
+from cellc.passes.known_factors import KnownFactors
 
 PIPELINES: dict[str, tuple[Pass, ...]] = {
     "O0": (),
@@ -42,7 +43,19 @@ PIPELINES: dict[str, tuple[Pass, ...]] = {
 DERIVED: dict[str, tuple[Pass, ...]] = {
     "O0": (),
     "O1": (Fold(), Algebra(), Cse(), Dce()),
-    "O2": (Fold(), Algebra(), Cse(), Dce(), Combine(), Cse(), Dce()),
+    "O2": (
+        Fold(),
+        Algebra(),
+        Cse(),
+        Dce(),
+        KnownFactors(),
+        Cse(),
+        RegroupSums(),
+        Dce(),
+        Combine(),
+        Cse(),
+        Dce(),
+    ),
 }
 
 

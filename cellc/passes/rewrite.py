@@ -23,6 +23,11 @@ class Firing:
     value: str
 
 
+def _is_product(function: str) -> bool:
+    op = find(function)
+    return op is not None and op.kind == "contraction"
+
+
 Bindings = dict[tree.Expression, str]
 
 
@@ -92,20 +97,12 @@ class _Sweep:
             return False
         shape = self.edit.nodes[name].type.shape
         named = [node for part, node in bindings.items() if isinstance(part, tree.Name)]
-        weights = {
-            bindings[part.args[0]]
-            for part in bindings
-            if isinstance(part, tree.Call) and part.function == "matmul"
-        }
-        vectors = {
-            bindings[part.args[1]]
-            for part in bindings
-            if isinstance(part, tree.Call) and part.function == "matmul"
-        }
+        products = [
+            part for part in bindings if isinstance(part, tree.Call) and _is_product(part.function)
+        ]
+        operands = {bindings[operand] for part in products for operand in part.args[:2]}
         return all(
-            self.edit.nodes[node].type.shape == shape
-            for node in named
-            if node not in weights | vectors
+            self.edit.nodes[node].type.shape == shape for node in named if node not in operands
         )
 
     def _held(self, part: str, whole: str) -> bool:
