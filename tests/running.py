@@ -85,8 +85,12 @@ class Trial:
         """
         module = cellc.compile(self.cell, "torch", level, memory)(**self.sizes).double()
         module.derived = derived
-        module.load_state_dict({name: torch.from_numpy(v) for name, v in self.params.items()})
+        self.fill(module)
         return module
+
+    def fill(self, module: Any) -> None:
+        """Give a module the trial's parameters."""
+        module.load_state_dict({name: torch.from_numpy(v) for name, v in self.params.items()})
 
     def _sizes(self) -> dict[str, int]:
         """Sizes of the constructor that make every shape whole."""

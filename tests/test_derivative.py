@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import cellc
+from cellc.backends.naming import class_name
+from cellc.loading import class_from
 from cellc.passes.saving import MODES
 from cellc.resources import shipped_specs
 from tests.running import GradientTrial
@@ -47,6 +49,17 @@ def test_every_torch_module_of_the_zoo(name: str, ragged: bool) -> None:
     trial = GradientTrial(cellc.load(name), 5, ragged)
     want = trial.autograd(trial.module("O0", derived=False))
     assert far(trial.autograd(trial.module("O2")), want) < 1e-9
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+@pytest.mark.parametrize("memory", MODES)
+def test_blocks_of_single_steps(name: str, memory: str) -> None:
+    trial = GradientTrial(cellc.load(name), 8)
+    text = cellc.emit(trial.cell, "torch", "O2", memory).replace("2 ** 20", "1")
+    module = class_from(text, class_name(name))(**trial.sizes).double()
+    trial.fill(module)
+    want = trial.autograd(trial.module("O0", derived=False))
+    assert far(trial.autograd(module), want) < 1e-9
 
 
 @pytest.mark.parametrize("name", SEVERAL)

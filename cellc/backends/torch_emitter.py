@@ -231,7 +231,7 @@ class TorchEmitter(Emitter):
         """Values that the caller gets, who may change them."""
         return {result.value for result in self.cell.results} | self.watched
 
-    def _steps_of(self, name: str, sizes: str) -> str:
+    def steps_of(self, name: str, sizes: str) -> str:
         """The steps of a value that is known for the whole sequence.
 
         What a caller handed over is split into views, so that torch notices when the
@@ -284,52 +284,29 @@ class TorchEmitter(Emitter):
         core = self.statements(region)
         nexts = self.cell.values("next")
         following = [ast.unparse(self.reference(nexts[state])) for state in region.carries]
-        core += [line for n in kept for line in self._appended(n)]
-        core += _if_keep([line for n in saved for line in self._appended(n)])
+        core += [line for n in kept for line in self.appended(n)]
+        core += _if_keep([line for n in saved for line in self.appended(n)])
         core += lines(f"{', '.join(carried)} = {', '.join(following)}")
         sizes = word(region.axis, "sizes")
-        splits = [sizes, *(self._steps_of(name, sizes) for name in self.steps_used)]
-        splits = [f"reversed({split})" for split in splits] if region.backward else splits
-        over = f"zip({', '.join(splits)})" if self.steps_used else splits[0]
+        splits = [sizes, *(self.steps_of(name, sizes) for name in self.steps_used)]
+        over = f"zip({', '.join(splits)})" if self.steps_used else sizes
         targets = ", ".join(["rows", *self.steps_used.values()])
         head = quote_statements(f"for {targets} in {over}:\n    pass")[0]
         start = [line for s in region.carries for line in self.computed_start(s, region.axis)]
-        start += self._narrow_start(region)
+        start += self._narrow_start(region.axis)
         start += [line for n in [*kept, *saved] for line in lines(f"{self.ids[n]}_steps = []")]
-        if region.backward:
-            start += self._join_start(sizes, carried)
-            body = (Remark("sequences join at their last step"), *self._join(carried), *core)
-        else:
-            start += lines(f"ragged, ended = {sizes}[0] != {sizes}[-1], []")
-            remark = Remark("sequences that have ended leave with their state")
-            body = (remark, *self._leave(carried), *core)
+        start += lines(f"ragged, ended = {sizes}[0] != {sizes}[-1], []")
+        remark = Remark("sequences that have ended leave with their state")
+        body = (remark, *self._leave(carried), *core)
         self.steps_used, self.narrowed = {}, {}
-        after = [line for name in kept for line in self._joined(region, name)]
-        after += _if_keep([line for name in saved for line in self._joined(region, name)])
-        return [*start, Block(head, body), *after, *self._left(region, carried)]
+        after = [line for name in kept for line in self._joined(name, sizes)]
+        return [*start, Block(head, body), *after, *self._left(carried)]
 
-    def _join_start(self, sizes: str, carried: list[str]) -> list[Item]:
-        """What flows into the last step of each sequence, and into the last of the longest."""
-        lasts = ", ".join(f"{s}_last" for s in carried)
-        first = ", ".join(f"{s}[:{sizes}[-1]]" for s in carried)
-        names = ", ".join(carried)
-        return lines(f"ragged = {sizes}[0] != {sizes}[-1]\n{lasts} = {names}\n{names} = {first}")
-
-    def _join(self, carried: list[str]) -> list[Item]:
-        """Sequences join the loop at their last step."""
-        joined = "".join(f"\n    {s} = torch.cat(({s}, {s}_last[len({s}):rows]))" for s in carried)
-        narrow = "".join(f"\n    {h} = {h}_whole[:rows]" for h in self.narrowed.values())
-        return lines(f"if ragged and rows > len({carried[0]}):{joined}" if not narrow else
-                     f"if ragged:{joined}{narrow}")  # fmt: skip
-
-    def _narrow_start(self, region: Loop) -> list[Item]:
+    def _narrow_start(self, axis: str) -> list[Item]:
         """What the loop reads of each sequence, in the order of the rows."""
-        items: list[Item] = []
-        for name, held in self.narrowed.items():
-            value = self.in_row_order(pyast.name(self.whole(name)), region.axis)
-            items.append(Line(pyast.assign(held, value)))
-            items += lines(f"{held}_whole = {held}") if region.backward else []
-        return items
+        pairs = [(held, self.in_row_order(pyast.name(self.whole(name)), axis))
+                 for name, held in self.narrowed.items()]  # fmt: skip
+        return [Line(pyast.assign(held, value)) for held, value in pairs]
 
     def _leave(self, carried: list[str]) -> list[Item]:
         """Sequences that have ended leave the loop, what it holds of them as well."""
@@ -342,18 +319,15 @@ class TorchEmitter(Emitter):
             f"    {', '.join(carried)} = {stay}" + narrow
         )
 
-    def _appended(self, name: str) -> list[Item]:
+    def appended(self, name: str) -> list[Item]:
         return lines(f"{self.ids[name]}_steps.append({self.ids[name]})")
 
-    def _joined(self, region: Loop, name: str) -> list[Item]:
+    def _joined(self, name: str, sizes: str) -> list[Item]:
         """The steps of a value as rows."""
-        steps = f"{self.ids[name]}_steps{'[::-1]' if region.backward else ''}"
-        return lines(f"{self.whole(name)} = together({steps}, ragged)")
+        return lines(f"{self.whole(name)} = together({self.ids[name]}_steps, {sizes})")
 
-    def _left(self, region: Loop, carried: list[str]) -> list[Item]:
+    def _left(self, carried: list[str]) -> list[Item]:
         """The states of all sequences together again, where some have left the loop."""
-        if region.backward:
-            return []
         names, comma = ", ".join(carried), "," if len(carried) == 1 else ""
         return lines(
             f"""

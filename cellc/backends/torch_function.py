@@ -13,39 +13,10 @@ from itertools import groupby
 from cellc.backends import pyast
 from cellc.backends.axes import input_along, word
 from cellc.backends.pyast import Blank, Block, Item, Line, Remark, lines, quote_statements
-from cellc.backends.spelling import Speller
-from cellc.backends.torch_emitter import SPELLER, TorchEmitter
+from cellc.backends.torch_derived import DerivedEmitter, FunctionEmitter
 from cellc.backends.torch_run import Method, core_of, is_first, remark_of, whole_of
 from cellc.ir import Loop, Region, Result, Schedule
 from cellc.syntax.characters import ascii_name
-
-_IN_FUNCTION = Speller(SPELLER.backend, SPELLER.module, SPELLER.own, mode="training")
-_WORDS = ("ctx", "keep", "results", "slopes", "given", "training", "_")
-
-
-class FunctionEmitter(TorchEmitter):
-    """Writes regions in a function to which parameters, options and dimensions are passed."""
-
-    def __init__(
-        self, schedule: Schedule, known: Mapping[str, str] | None = None, taken: Iterable[str] = ()
-    ) -> None:
-        super().__init__(schedule, _IN_FUNCTION, known, [*taken, *_WORDS])
-
-        self.forward: Schedule = schedule
-
-    def param(self, name: str) -> ast.expr:
-        return pyast.name(self.ids[name])
-
-    def packed(self, axis: str) -> ast.expr:
-        """As in any emitter; the derivative of a cell has the packing of the cell."""
-        given = input_along(self.forward, axis) is not None
-        return pyast.name(word(axis, "packed")) if given else ast.Constant(None)
-
-    def option(self, name: str) -> ast.expr:
-        return pyast.name(self.ids[name])
-
-    def _sized(self, value: ast.expr) -> ast.expr:
-        return value
 
 
 class Arguments:
@@ -96,16 +67,20 @@ class GradientFunction:
         starts = {state: f"{writer.ids[state]}_start" for state in sorted(writer.recorded)}
         core, self.outputs, self.states = core_of(writer)
         self.arguments = Arguments(writer, pyast.names_in(core))
+        listed = writer.listed
+        whole = writer.saved - set(listed)
         known = {
-            name: writer.whole(name) if name in writer.saved else writer.ids[name]
+            name: writer.whole(name) if name in whole else writer.ids[name]
             for name, node in derived_nodes.items()
             if name in writer.cell.nodes and node.op.leaf
         } | starts
         taken = {*writer.ids.taken, *(writer.ids[name] for name in writer.cell.nodes)}
-        self.derived = FunctionEmitter(self.back.schedule, known, taken)
+        self.derived = DerivedEmitter(self.back.schedule, known, taken, listed)
         self.derived.forward = schedule
-        wholes = [*(writer.whole(name) for name in self.back.saved), *starts.values()]
+        wholes = [writer.whole(name) for name in self.back.saved if name not in listed]
+        wholes = [*wholes, *starts.values()]
         self.saved = [whole for whole in wholes if whole not in self.outputs]
+        self.steps = [f"{writer.ids[name]}_steps" for name in listed]
         text = "The cell over rows, with the backward pass derived from its equations."
         parts = [self._forward(core), self._setup(), self._backward()]
         body = [pyast.docstring(text), *(item for part in parts for item in (Blank(), part))]
@@ -115,7 +90,8 @@ class GradientFunction:
 
     def _forward(self, core: list[Item]) -> Item:
         """The function itself; with ``keep`` it gives what the backward pass reads as well."""
-        more = f"(*results, {', '.join(self.saved)}) if keep else " if self.saved else ""
+        saved = ", ".join([*self.saved, *self.steps])
+        more = f"(*results, {saved}) if keep else " if saved else ""
         body = [
             pyast.docstring("Run rows: all steps of all sequences, ``sizes`` rows for each step."),
             *core,
@@ -135,12 +111,13 @@ class GradientFunction:
 
     def _setup(self) -> Item:
         results, tensors = len(self.outputs) + len(self.states), len(self.arguments.names)
+        saved = results + len(self.saved)
         body = lines(
             f"""
             ctx.set_materialize_grads(False)
-            ctx.mark_non_differentiable(*results[{results}:])
-            ctx.save_for_backward(*given[:{tensors}], *results)
-            ctx.rest = given[{tensors}:]
+            ctx.mark_non_differentiable(*results[{results}:{saved}])
+            ctx.save_for_backward(*given[:{tensors}], *results[:{saved}])
+            ctx.rest, ctx.steps = given[{tensors}:], results[{saved}:]
             """
         )
         return _static("def setup_context(ctx, given, results)", body)
@@ -169,6 +146,7 @@ class GradientFunction:
             ),
             *lines("\n".join(fills)),
             *lines(f"{unpacked}, = ctx.saved_tensors\n{rest}, = ctx.rest"),
+            *(lines(f"{', '.join(self.steps)}, = ctx.steps") if self.steps else []),
             *self._givens(),
             *core,
             *map(Line, returned),
@@ -189,6 +167,7 @@ class GradientFunction:
     def _derived_core(self) -> list[Item]:
         """The statements of the derivative; what one result alone needs, for it alone."""
         derived, wanted = self.derived, self._wanted()
+        joined = derived.joined_whole()
         once: list[Item] = []
         later: list[Item] = []
         for place, region in enumerate(derived.schedule.regions):
@@ -200,10 +179,11 @@ class GradientFunction:
             found = list(self._guarded(region, wanted))
             target += [Remark(remark_of(region)), *found] if found else []
         derived.region = None
-        return [*derived.numbers.values(), *once, *derived.hoisted.values(), *later]
+        return [*derived.numbers.values(), *joined, *once, *derived.hoisted.values(), *later]
 
     def _guarded(self, region: Region, wanted: Mapping[str, str]) -> Iterator[Item]:
-        for guard, names in groupby(region.values, key=lambda name: wanted.get(name, "")):
+        here = [name for name in region.values if name not in self.derived.in_blocks]
+        for guard, names in groupby(here, key=lambda name: wanted.get(name, "")):
             found = self.derived.statements(region, list(names))
             if guard and found:
                 yield Block(quote_statements(f"if {guard}:\n    pass")[0], tuple(found))

@@ -121,9 +121,31 @@ def drawn(given, shape, like, generator, training):
 '''
 
 _TOGETHER = '''
-def together(steps, ragged):
+def together(steps, sizes):
     """Steps as rows, one below the other."""
-    return torch.cat(steps) if ragged else torch.stack(steps).flatten(0, 1)
+    return torch.stack(steps).flatten(0, 1) if sizes[0] == sizes[-1] else torch.cat(steps)
+'''
+
+_BEFORE = '''
+def before(steps, first, sizes, part):
+    """The rows of the steps before those of a part; ``first`` is before the first."""
+    part = range(len(steps))[part]
+    earlier = [steps[k - 1] if k else first for k in part]
+    return torch.cat([step[: sizes[k]] for step, k in zip(earlier, part)])
+'''
+
+_BLOCKS = '''
+def blocks(sizes, width, like):
+    """Parts of the steps, the last first, each with its rows; on a processor they fit its cache."""
+    most = 2**20 if like.device.type == 'cpu' else 2**26
+    found, begin, first, last = [], 0, 0, 0
+    for step, rows in enumerate(sizes):
+        if step > begin and (last + rows - first) * width > most:
+            found.append((slice(begin, step), slice(first, last)))
+            begin, first = step, last
+        last += rows
+    found.append((slice(begin, len(sizes)), slice(first, last)))
+    return found[::-1]
 '''
 
 _DERIVES = '''
@@ -171,6 +193,8 @@ HELPERS = {
     "sum_over_steps": _SUM_OVER_STEPS,
     "drawn": _DRAWN,
     "together": _TOGETHER,
+    "before": _BEFORE,
+    "blocks": _BLOCKS,
     "derives": _DERIVES,
     "filled": _FILLED,
     "replayed": _REPLAYED,
