@@ -37,8 +37,7 @@ from cellc.files import write_file
 from cellc.frontend.library import read_cells, read_file
 from cellc.frontend.lineage import lineage_of
 from cellc.ir import Cell, print_cell, print_schedule
-from cellc.passes.algebra import Algebra
-from cellc.passes.pipelines import optimise, steps
+from cellc.passes.pipelines import firings, optimise, steps
 from cellc.resources import shipped_specs
 from cellc.syntax import parse_file
 from cellc.syntax.characters import read_source
@@ -208,9 +207,9 @@ def explain(name: CellName, level: Level = "O2", size: Sizes = None) -> None:
     """
     (cell, sizes), level = load_for_figures(name, size), known_level(level)
     before, after = driver.schedule(cell, "O0"), driver.schedule(cell, level)
-    _, log = Algebra().run_logged(cell)
     console = Console()
-    for sentence in [*fired([(f.rule, f.value) for f in log]), *sentences(after)]:
+    log = [(firing.rule, firing.value) for firing in firings(cell, level)]
+    for sentence in [*fired(log), *sentences(after)]:
         console.print(Text(sentence))
     title = f"for {sizes_text(sizes)}" if sizes else None
     table = Table("", "as written", level, box=None, title=title, title_justify="left")

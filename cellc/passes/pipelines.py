@@ -16,16 +16,21 @@ from cellc.passes.fold import Fold
 from cellc.passes.fuse_elementwise import FuseElementwise
 from cellc.passes.fuse_matmul import FuseMatmul
 from cellc.passes.hoist import RegroupSums, SplitProducts
+from cellc.passes.rewrite import Firing
+from cellc.passes.share_complement import ShareComplement
+from cellc.passes.strength import Strength
 
 PIPELINES: dict[str, tuple[Pass, ...]] = {
     "O0": (),
-    "O1": (Fold(), Algebra(), Cse(), Dce(), Extents()),
+    "O1": (Fold(), Algebra(), ShareComplement(), Cse(), Dce(), Extents(), Strength()),
     "O2": (
         Fold(),
         Algebra(),
+        ShareComplement(),
         Cse(),
         Dce(),
         Extents(),
+        Strength(),
         SplitProducts(),
         RegroupSums(),
         Dce(),
@@ -49,6 +54,18 @@ def steps(cell: Cell, level: str) -> Iterator[tuple[str, Cell]]:
 def optimise(cell: Cell, level: str) -> Cell:
     """The cell after all passes of a level: ``O0``, ``O1`` or ``O2``."""
     return reduce(lambda so_far, step: step.run(so_far), _pipeline(level), cell)
+
+
+def firings(cell: Cell, level: str) -> list[Firing]:
+    """Which rules the passes of a level apply, and where."""
+    log: list[Firing] = []
+    for step in _pipeline(level):
+        if isinstance(step, (Algebra, ShareComplement)):
+            cell, fired = step.run_logged(cell)
+            log += fired
+        else:
+            cell = step.run(cell)
+    return log
 
 
 def _pipeline(level: str) -> tuple[Pass, ...]:

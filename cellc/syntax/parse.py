@@ -54,7 +54,7 @@ def parse_expression(text: str) -> tree.Expression:
 
 
 def parse_rule(text: str) -> tree.Rule:
-    """The tree of a rewrite rule, ``before => after [if part used once]``."""
+    """The tree of a rewrite rule, ``before => after [if part used once | if a >= 0]``."""
     result: tree.Rule = _parse(read_source("rule", text), text.translate(FOLDED), 0, "rule")
     return result
 
