@@ -19,8 +19,10 @@ from cellc.backends import BACKENDS
 from cellc.cli.options import (
     AsJson,
     CellName,
+    Couplings,
     Level,
     Output,
+    Pruned,
     Sizes,
     chosen,
     guarded,
@@ -30,6 +32,8 @@ from cellc.cli.options import (
     path_of,
     print_json,
     read_sizes,
+    transformed,
+    transformed_lineage,
 )
 from cellc.cli.printing import in_families, print_list, print_summary, sizes_text
 from cellc.diagnostics import CellcError, fail
@@ -115,6 +119,8 @@ def check(
 def show(
     name: CellName,
     size: Sizes = None,
+    couple: Couplings = None,
+    pruned: Pruned = False,
     as_latex: Annotated[bool, typer.Option("--latex", help="Print the LaTeX.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -122,11 +128,12 @@ def show(
 
     Example: `cellc show lstm -s I=64 -s H=256`
     """
-    cell, sizes = load_for_figures(name, size)
+    loaded, sizes = load_for_figures(name, size)
+    cell = transformed(loaded, couple, pruned)
     if as_latex:
         typer.echo(latex(cell))
         return
-    lineage = lineage_of(path_of(name), read_sizes(size))
+    lineage = transformed_lineage(lineage_of(path_of(name), read_sizes(size)), loaded, cell)
     if as_json:
         print_json({**_summary(cell).as_dict(sizes), "lineage": lineage.as_dict()})
     else:
@@ -140,13 +147,18 @@ def compile_cell(
     target: Annotated[str, typer.Option(help=f"One of: {', '.join(BACKENDS)}.")] = "torch",
     level: Level = "O2",
     size: Sizes = None,
+    couple: Couplings = None,
+    pruned: Pruned = False,
     output: Output = None,
 ) -> None:
     """Emit a file that runs the cell and needs no cellc.
 
     Example: `cellc compile lstm -o lstm.py`
+
+    Another cell than the file's: `cellc compile vanilla_lstm --couple "f = 1 - i"`
     """
-    text = driver.emit(load_sized(name, size), target, known_level(level))
+    cell = transformed(load_sized(name, size), couple, pruned)
+    text = driver.emit(cell, target, known_level(level))
     if output is None:
         typer.echo(text, nl=False)
     else:
@@ -156,12 +168,18 @@ def compile_cell(
 
 @app.command()
 @guarded
-def draw(name: CellName, size: Sizes = None, output: Output = None) -> None:
+def draw(
+    name: CellName,
+    size: Sizes = None,
+    couple: Couplings = None,
+    pruned: Pruned = False,
+    output: Output = None,
+) -> None:
     """Draw the diagram as SVG, PNG, PDF or DOT, by the file's ending.
 
     Example: `cellc draw lstm -o lstm.svg`
     """
-    cell = load_sized(name, size)
+    cell = transformed(load_sized(name, size), couple, pruned)
     path = output or Path(f"{cell.name}.svg")
     driver.draw(cell).save(path)
     typer.echo(f"wrote {path}", err=True)
@@ -173,6 +191,8 @@ def print_ir(
     name: CellName,
     level: Level = "O0",
     size: Sizes = None,
+    couple: Couplings = None,
+    pruned: Pruned = False,
     scheduled: Annotated[
         bool, typer.Option("--schedule", help="Print the scheduled form.")
     ] = False,
@@ -184,7 +204,7 @@ def print_ir(
 
     Example: `cellc ir lstm -O O2 --print-between`
     """
-    cell, level = load_sized(name, size), known_level(level)
+    cell, level = transformed(load_sized(name, size), couple, pruned), known_level(level)
     if print_between:
         typer.echo(f"# as written\n{print_cell(cell)}")
         before = cell
@@ -200,12 +220,19 @@ def print_ir(
 
 @app.command()
 @guarded
-def explain(name: CellName, level: Level = "O2", size: Sizes = None) -> None:
+def explain(
+    name: CellName,
+    level: Level = "O2",
+    size: Sizes = None,
+    couple: Couplings = None,
+    pruned: Pruned = False,
+) -> None:
     """Say in sentences what the optimiser does, with figures before and after.
 
     Example: `cellc explain gru -s H=512`
     """
     (cell, sizes), level = load_for_figures(name, size), known_level(level)
+    cell = transformed(cell, couple, pruned)
     before, after = driver.schedule(cell, "O0"), driver.schedule(cell, level)
     console = Console()
     log = [(firing.rule, firing.value) for firing in firings(cell, level)]
