@@ -89,17 +89,26 @@ def _found(cell: Cell) -> Iterator[tuple[str, list[_Blend]]]:
         blends = [blend for first, second in both for blend in pairs.blends(first, second)]
         found[root] = [blend for blend in blends if not pairs.known_before(root, blend)]
     falling = _falling(cell, found.values())
-    for root, blends in found.items():
-        taken: set[str] = set()
-        chosen = []
-        for blend in blends:
-            names = {term.name for term in blend.terms}
-            lasting = blend.rule == MIRRORED and blend.falls not in falling
-            if not lasting and taken.isdisjoint(names):
-                taken |= names
-                chosen.append(blend)
-        if chosen:
-            yield root, chosen
+    while True:
+        chosen = {root: _disjoint(blends, falling) for root, blends in found.items()}
+        fall = [blend.falls for blends in chosen.values() for blend in blends]
+        lasting = {gate for gate in falling if fall.count(gate) < cell.uses[gate]}
+        if not lasting:
+            return ((root, blends) for root, blends in chosen.items() if blends)
+        falling -= lasting
+
+
+def _disjoint(blends: Sequence[_Blend], falling: set[str]) -> list[_Blend]:
+    """Blends in their order, no term in two of them, without mirror images that stay."""
+    taken: set[str] = set()
+    chosen = []
+    for blend in blends:
+        names = {term.name for term in blend.terms}
+        lasting = blend.rule == MIRRORED and blend.falls not in falling
+        if not lasting and taken.isdisjoint(names):
+            taken |= names
+            chosen.append(blend)
+    return chosen
 
 
 class _Pairs:
