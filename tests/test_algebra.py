@@ -17,6 +17,8 @@ import cellc
 from cellc.ops import TABLE, find
 from cellc.ops.evaluate import evaluate
 from cellc.passes.algebra import EXACT, SIMPLIFY, STABLE, Algebra
+from cellc.passes.bounds import least
+from cellc.passes.fold import Fold
 from cellc.passes.share_complement import BLENDS
 from cellc.passes.strength import Strength
 from cellc.syntax import parse_rule, tree
@@ -197,6 +199,37 @@ def test_what_could_change_a_value_stays(body: str, kept: str) -> None:
     cell = cellc.parse(f"cell one\ninput x[H]\nstate h[H]\ny = {body}\nh' = h*x\noutput y\n")
     after = Algebra().run(cell)
     assert kept in {node.op.name for node in after.nodes.values()}
+
+
+@pytest.mark.parametrize(
+    ("value", "bound"),
+    [
+        ("max(sigmoid(x), exp(h) + 2)", 2),
+        ("max(x, -3)", -3),
+        ("min(exp(x), 5)", 0),
+        ("min(x, 5)", None),
+        ("sigmoid(x) + 3", 3),
+        ("tanh(x)*tanh(h)", None),
+        ("tanh(x)*tanh(h)*2", None),
+        ("(x*x)*exp(h)", 0),
+        ("exp(x)/sigmoid(h)", 0),
+        ("exp(x)/h", None),
+        ("where(x < 0, -2, exp(x))", -2),
+        ("where(exp(x) < 0, x, 2)", None),
+        ("sigmoid(x) - sigmoid(h)", None),
+        ("sum(exp(x))", 0),
+        ("mean(exp(x) - 1)", None),
+        ("log(exp(x) + 1)", None),
+        ("x", None),
+    ],
+)
+def test_the_least_value(value: str, bound: float | None) -> None:
+    cell = cellc.parse(
+        f"cell one\ninput x[H]\nstate h[H]\nv = {value}\nh' = h*x + 0*v\noutput h'\n"
+    )
+    cell = Fold().run(cell)
+    found = least(cell.nodes, "v" if "v" in cell.nodes else "x")
+    assert found == bound
 
 
 def test_a_known_bound_lets_a_rule_fire() -> None:
