@@ -12,6 +12,9 @@
 from cellc.diagnostics import CellcError, Diagnostic
 from cellc.driver import compile, draw, emit, load, parse, schedule
 from cellc.ir import Cell
+from cellc.transforms.couple import couple
+from cellc.transforms.prune import prune
+from cellc.transforms.removed import removed
 from cellc.views.jacobians import jacobians
 
 __version__ = "0.1.0"
@@ -21,10 +24,13 @@ __all__ = [
     "CellcError",
     "Diagnostic",
     "compile",
+    "couple",
     "draw",
     "emit",
     "jacobians",
     "load",
     "parse",
+    "prune",
+    "removed",
     "schedule",
 ]

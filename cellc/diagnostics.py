@@ -279,6 +279,7 @@ CODES: dict[str, str] = {
     "ambiguous-product": "A matrix product may be read in two ways that both fit.",
     "not-a-dimension": "A shape holds something that is no dimension.",
     # use
+    "not-an-equation": "Something else stands where an equation is meant.",
     "bad-ir": "The text form of the IR does not parse or verify.",
     "no-derivative": "An op has no derivative.",
     "unknown-memory": "There is no such way to keep values for the backward pass.",

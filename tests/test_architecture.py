@@ -24,6 +24,7 @@ LAYERS = (
     ("ir",),
     ("ops",),
     ("frontend", "passes", "backends", "views"),
+    ("transforms",),
     ("driver",),
     ("__init__",),
     ("cli",),

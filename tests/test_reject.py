@@ -92,6 +92,13 @@ CAUSED: dict[str, Callable[[Path], object]] = {
     "bad-ir-op": lambda folder: parse_cell("cell c\n%1 = tahn(%x) : [H] over {}\n", TABLE),
     "missing-spelling": _missing_spelling,
     "sequence-in-loop": _sequence_in_loop,
+    "not-an-equation": lambda folder: cellc.couple(cellc.load("lstm"), "state f[H]"),
+    "not-an-equation-input": lambda folder: cellc.couple(cellc.load("lstm"), "x = 1 - i"),
+    "not-an-equation-state": lambda folder: cellc.couple(cellc.load("lstm"), "c = 1 - i"),
+    "cycle-coupled": lambda folder: cellc.couple(cellc.load("lstm"), "f = 1 - c'"),
+    "parameter-shared-coupled": lambda folder: cellc.couple(cellc.load("gru"), "z = W_r·x"),
+    "shape-clash-coupled": lambda folder: cellc.couple(cellc.load("lstm"), "f = i > 0"),
+    "unknown-name-coupled": lambda folder: cellc.couple(cellc.load("phased_lstm"), "kk = 1"),
     "not-a-dimension-argument": lambda folder: cellc.load("lstm", H=0),
     "not-a-dimension-fraction": lambda folder: cellc.load("highway", L=2.5),  # type: ignore[arg-type]
     "no-derivative": _no_derivative,

@@ -19,8 +19,10 @@ from cellc.backends import BACKENDS
 from cellc.cli.options import (
     AsJson,
     CellName,
+    Couplings,
     Level,
     Output,
+    Pruned,
     Sizes,
     chosen,
     guarded,
@@ -31,6 +33,8 @@ from cellc.cli.options import (
     path_of,
     print_json,
     read_sizes,
+    transformed,
+    transformed_lineage,
 )
 from cellc.cli.printing import (
     in_families,
@@ -44,8 +48,7 @@ from cellc.files import write_file
 from cellc.frontend.library import read_cells, read_file
 from cellc.frontend.lineage import lineage_of
 from cellc.ir import Cell, print_cell, print_schedule
-from cellc.passes.algebra import Algebra
-from cellc.passes.pipelines import optimise, steps
+from cellc.passes.pipelines import firings, optimise, steps
 from cellc.resources import shipped_specs
 from cellc.syntax import parse_file
 from cellc.syntax.characters import read_source
@@ -124,6 +127,8 @@ def check(
 def show(
     name: CellName,
     size: Sizes = None,
+    couple: Couplings = None,
+    pruned: Pruned = False,
     as_latex: Annotated[bool, typer.Option("--latex", help="Print the LaTeX.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -131,11 +136,12 @@ def show(
 
     Example: `cellc show lstm -s I=64 -s H=256`
     """
-    cell, sizes = load_for_figures(name, size)
+    loaded, sizes = load_for_figures(name, size)
+    cell = transformed(loaded, couple, pruned)
     if as_latex:
         typer.echo(latex(cell))
         return
-    lineage = lineage_of(path_of(name), read_sizes(size))
+    lineage = transformed_lineage(lineage_of(path_of(name), read_sizes(size)), loaded, cell)
     if as_json:
         print_json({**_summary(cell).as_dict(sizes), "lineage": lineage.as_dict()})
     else:
@@ -149,13 +155,18 @@ def compile_cell(
     target: Annotated[str, typer.Option(help=f"One of: {', '.join(BACKENDS)}.")] = "torch",
     level: Level = "O2",
     size: Sizes = None,
+    couple: Couplings = None,
+    pruned: Pruned = False,
     output: Output = None,
 ) -> None:
     """Emit a file that runs the cell and needs no cellc.
 
     Example: `cellc compile lstm -o lstm.py`
+
+    Another cell than the file's: `cellc compile vanilla_lstm --couple "f = 1 - i"`
     """
-    text = driver.emit(load_sized(name, size), target, known_level(level))
+    cell = transformed(load_sized(name, size), couple, pruned)
+    text = driver.emit(cell, target, known_level(level))
     if output is None:
         typer.echo(text, nl=False)
     else:
@@ -165,12 +176,18 @@ def compile_cell(
 
 @app.command()
 @guarded
-def draw(name: CellName, size: Sizes = None, output: Output = None) -> None:
+def draw(
+    name: CellName,
+    size: Sizes = None,
+    couple: Couplings = None,
+    pruned: Pruned = False,
+    output: Output = None,
+) -> None:
     """Draw the diagram as SVG, PNG, PDF or DOT, by the file's ending.
 
     Example: `cellc draw lstm -o lstm.svg`
     """
-    cell = load_sized(name, size)
+    cell = transformed(load_sized(name, size), couple, pruned)
     path = output or Path(f"{cell.name}.svg")
     driver.draw(cell).save(path)
     typer.echo(f"wrote {path}", err=True)
@@ -182,6 +199,8 @@ def print_ir(
     name: CellName,
     level: Level = "O0",
     size: Sizes = None,
+    couple: Couplings = None,
+    pruned: Pruned = False,
     scheduled: Annotated[
         bool, typer.Option("--schedule", help="Print the scheduled form.")
     ] = False,
@@ -193,7 +212,7 @@ def print_ir(
 
     Example: `cellc ir lstm -O O2 --print-between`
     """
-    cell, level = load_sized(name, size), known_level(level)
+    cell, level = transformed(load_sized(name, size), couple, pruned), known_level(level)
     if print_between:
         typer.echo(f"# as written\n{print_cell(cell)}")
         before = cell
@@ -209,16 +228,23 @@ def print_ir(
 
 @app.command()
 @guarded
-def explain(name: CellName, level: Level = "O2", size: Sizes = None) -> None:
+def explain(
+    name: CellName,
+    level: Level = "O2",
+    size: Sizes = None,
+    couple: Couplings = None,
+    pruned: Pruned = False,
+) -> None:
     """Say in sentences what the optimiser does, with figures before and after.
 
     Example: `cellc explain gru -s H=512`
     """
     (cell, sizes), level = load_for_figures(name, size), known_level(level)
+    cell = transformed(cell, couple, pruned)
     before, after = driver.schedule(cell, "O0"), driver.schedule(cell, level)
-    _, log = Algebra().run_logged(cell)
     console = Console()
-    for sentence in [*fired([(f.rule, f.value) for f in log]), *sentences(after)]:
+    log = [(firing.rule, firing.value) for firing in firings(cell, level)]
+    for sentence in [*fired(log), *sentences(after)]:
         console.print(Text(sentence))
     title = f"for {sizes_text(sizes)}" if sizes else None
     table = Table("", "as written", level, box=None, title=title, title_justify="left")

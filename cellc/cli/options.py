@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar
@@ -15,8 +16,13 @@ from rich.text import Text
 from cellc import driver
 from cellc.diagnostics import CellcError, Diagnostic
 from cellc.frontend.library import spec_path
+from cellc.frontend.lineage import Change, Lineage
 from cellc.ir import Cell
+from cellc.ops.notation import equations_of
 from cellc.passes.pipelines import PIPELINES
+from cellc.transforms.couple import couple
+from cellc.transforms.prune import prune
+from cellc.transforms.removed import removed
 
 CellName = Annotated[str, typer.Argument(metavar="CELL", help="A shipped cell or a .cell file.")]
 Level = Annotated[str, typer.Option("--level", "-O", help="Optimisation: O0, O1 or O2.")]
@@ -26,6 +32,15 @@ Sizes = Annotated[
     typer.Option(
         "--size", "-s", metavar="NAME=N", help="A dimension, such as H=256 or the length L=4."
     ),
+]
+Couplings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--couple", metavar="EQUATION", help='Redefine a value of the cell, as by "f = 1 - i".'
+    ),
+]
+Pruned = Annotated[
+    bool, typer.Option("--prune", help="Take out states and inputs that no output depends on.")
 ]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="The file to write.")]
 
@@ -107,6 +122,28 @@ def _has(name: str, dim: str) -> bool:
     except CellcError as error:
         return not any(map(_is_unknown, error.diagnostics))
     return True
+
+
+def transformed(cell: Cell, couplings: list[str] | None, pruned: bool = False) -> Cell:
+    """The cell with the changes of ``--couple`` and ``--prune``; stderr says what went."""
+    after = couple(cell, *(couplings or ()))
+    after = prune(after) if pruned else after
+    for line in removed(cell, after).lines() if after is not cell else ():
+        typer.echo(line, err=True)
+    return after
+
+
+def transformed_lineage(lineage: Lineage, loaded: Cell, cell: Cell) -> Lineage:
+    """The lineage of what :func:`transformed` made of a loaded cell."""
+    if cell is loaded:
+        return lineage
+    now = equations_of(cell)
+    changes = [
+        Change(f"{name} = {before}", f"{name} = {now[name]}" if name in now else None)
+        for name, before in removed(loaded, cell).equations.items()
+    ]
+    bases = (loaded.name, *lineage.bases)
+    return replace(lineage, bases=bases, renamed={}, changes=tuple(changes))
 
 
 def load_sized(name: str, given: list[str] | None) -> Cell:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import isfinite, nan
 
 from cellc.diagnostics import Span, fail
@@ -25,14 +25,18 @@ def check_axes(extent: Extent, span: Span | None) -> None:
 
 
 class Builder:
-    """The nodes of a cell under construction."""
+    """The nodes of a cell under construction, which may start from those of a finished one."""
 
-    def __init__(self) -> None:
-        self.nodes: dict[str, Node] = {}
-        self.constants: dict[str, float] = {}
+    def __init__(self, nodes: Mapping[str, Node] | None = None) -> None:
+        self.nodes = dict(nodes or {})
+        self.constants = {
+            name: float(node.attr("value"))  # type: ignore[arg-type]
+            for name, node in self.nodes.items()
+            if node.op.name == "const"
+        }
         self._depths: dict[str, int] = {}
         self._used: set[str] = set()
-        self._numbered = 0
+        self._numbered = max((int(name) for name in self.nodes if name.isdigit()), default=0)
 
     def leaf(self, op: str, name: str, type_: Type, **attrs: Attribute) -> str:
         """Add a leaf under its own name. Raises CellcError where something has it."""

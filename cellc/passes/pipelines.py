@@ -17,16 +17,21 @@ from cellc.passes.fuse_elementwise import FuseElementwise
 from cellc.passes.fuse_matmul import FuseMatmul
 from cellc.passes.hoist import RegroupSums, SplitProducts
 from cellc.passes.known_factors import KnownFactors
+from cellc.passes.rewrite import Firing
+from cellc.passes.share_complement import ShareComplement
+from cellc.passes.strength import Strength
 
 PIPELINES: dict[str, tuple[Pass, ...]] = {
     "O0": (),
-    "O1": (Fold(), Algebra(), Cse(), Dce(), Extents()),
+    "O1": (Fold(), Algebra(), ShareComplement(), Cse(), Dce(), Extents(), Strength()),
     "O2": (
         Fold(),
         Algebra(),
+        ShareComplement(),
         Cse(),
         Dce(),
         Extents(),
+        Strength(),
         SplitProducts(),
         RegroupSums(),
         Dce(),
@@ -74,6 +79,18 @@ def optimise(cell: Cell, level: str) -> Cell:
 def optimise_derived(cell: Cell, level: str) -> Cell:
     """A derived cell after the passes that a level has for those."""
     return reduce(lambda so_far, step: step.run(so_far), DERIVED[level], cell)
+
+
+def firings(cell: Cell, level: str) -> list[Firing]:
+    """Which rules the passes of a level apply, and where."""
+    log: list[Firing] = []
+    for step in _pipeline(level):
+        if isinstance(step, (Algebra, ShareComplement)):
+            cell, fired = step.run_logged(cell)
+            log += fired
+        else:
+            cell = step.run(cell)
+    return log
 
 
 def _pipeline(level: str) -> tuple[Pass, ...]:

@@ -8,6 +8,7 @@ from functools import cache
 
 from cellc.ir import BATCH, Cell, TypeMismatch
 from cellc.ops import find
+from cellc.passes.bounds import least
 from cellc.passes.dce import Dce
 from cellc.passes.edit import Edit, spans_of
 from cellc.passes.loops import loops_of
@@ -88,6 +89,8 @@ class _Sweep:
     def _permitted(self, rule: tree.Rule, name: str, bindings: Bindings) -> bool:
         if rule.unshared is not None and self.uses.get(bindings[rule.unshared], 2) > 1:
             return False
+        if rule.bound is not None and not self._holds(rule.bound, bindings):
+            return False
         if self.loops is None:
             return True
         joined = [node for part, node in bindings.items() if isinstance(part, tree.Call)]
@@ -104,6 +107,15 @@ class _Sweep:
         return all(
             self.edit.nodes[node].type.shape == shape for node in named if node not in operands
         )
+
+    def _holds(self, bound: tree.Expression, bindings: Bindings) -> bool:
+        """Whether a condition such as ``a >= 0`` is known to hold."""
+        assert isinstance(bound, tree.Call), "a condition is a comparison"
+        assert bound.function == "greater_equal", "what is known is a lower bound"
+        value, number = bound.args
+        assert isinstance(number, tree.Number)
+        known = least(self.edit.nodes, bindings[value])
+        return known is not None and known >= number.value
 
     def _held(self, part: str, whole: str) -> bool:
         """Whether a value is one per sequence, and what it would be joined with is not."""

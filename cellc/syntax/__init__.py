@@ -5,7 +5,7 @@ expansions and derivatives, and the rules of the algebra pass, are written in th
 language too.
 """
 
-from cellc.syntax.parse import parse_expression, parse_file, parse_rule
+from cellc.syntax.parse import parse_equation, parse_expression, parse_file, parse_rule
 from cellc.syntax.tree import (
     Call,
     Definition,
@@ -28,6 +28,7 @@ __all__ = [
     "Name",
     "Number",
     "Rule",
+    "parse_equation",
     "parse_expression",
     "parse_file",
     "parse_rule",

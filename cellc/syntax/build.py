@@ -131,7 +131,14 @@ class TreeBuilder(Transformer_NonRecursive[Token, Any]):
         return self._operation("concat", children, span)
 
     def rule(self, children: list[Any], span: Span) -> tree.Rule:
-        return tree.Rule(children[0], children[1], children[2])
+        before, after, (unshared, bound) = children[0], children[1], children[2] or (None, None)
+        return tree.Rule(before, after, unshared, bound)
+
+    def unshared(self, children: list[Any], span: Span) -> Any:
+        return children[0], None
+
+    def bound(self, children: list[Any], span: Span) -> Any:
+        return None, children[0]
 
     # statements
 

@@ -9,7 +9,7 @@ from typing import Any
 from lark import Lark, UnexpectedCharacters, UnexpectedEOF, UnexpectedToken
 from lark.exceptions import UnexpectedInput
 
-from cellc.diagnostics import CellcError, Collector, Diagnostic, Source, Span
+from cellc.diagnostics import CellcError, Collector, Diagnostic, Source, Span, fail
 from cellc.resources import read_grammar
 from cellc.syntax import layout, tree
 from cellc.syntax.build import TreeBuilder
@@ -53,8 +53,29 @@ def parse_expression(text: str) -> tree.Expression:
     return result
 
 
+def parse_equation(text: str) -> tree.Equation:
+    """The tree of one equation, ``name = value``.
+
+    Raises CellcError, ``not-an-equation`` where the text is another statement or several.
+    """
+    source = read_source("equation", text)
+    statements: list[tree.Statement] = []
+    for line in layout.statements_of(source):
+        if isinstance(line, Diagnostic):
+            raise CellcError(line)
+        statements += _statements(source, line)
+    if len(statements) != 1 or not isinstance(statements[0], tree.Equation):
+        fail(
+            "not-an-equation",
+            "this is not one equation",
+            Span(source, 0, len(source.text.rstrip())),
+            hints=("write one such as `f = 1 - i`",),
+        )
+    return statements[0]
+
+
 def parse_rule(text: str) -> tree.Rule:
-    """The tree of a rewrite rule, ``before => after [if part used once]``."""
+    """The tree of a rewrite rule, ``before => after [if part used once | if a >= 0]``."""
     result: tree.Rule = _parse(read_source("rule", text), text.translate(FOLDED), 0, "rule")
     return result
 

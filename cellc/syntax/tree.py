@@ -228,12 +228,13 @@ class Rule:
     """A rewrite in the language: ``before => after``.
 
     ``unshared`` is a part of ``before`` that must have no other use for the rule to
-    pay, or None.
+    pay, or None; ``bound`` what must be known to hold, such as ``a >= 0``, or None.
     """
 
     before: Expression
     after: Expression
     unshared: Expression | None
+    bound: Expression | None
 
 
 def walk(expression: Expression) -> Iterator[Expression]:
