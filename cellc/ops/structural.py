@@ -9,16 +9,25 @@ from cellc.ir.types import shape_text, union
 from cellc.ops.op import Attrs, Op, numbers_only
 
 
+def _axis_of(attrs: Attrs) -> int:
+    """The dimension along which values are joined, the first one unless it says otherwise."""
+    axis = attrs.get("axis", 0)
+    assert isinstance(axis, int)
+    return axis
+
+
 def _joined(args: Sequence[Type], attrs: Attrs) -> Type:
     numbers_only(args)
-    first = args[0].shape
+    first, axis = args[0].shape, _axis_of(attrs)
     total = Dim.of(0)
     for slot, operand in enumerate(args):
-        if not operand.shape or operand.shape[1:] != first[1:]:
+        before, behind = operand.shape[:axis], operand.shape[axis + 1 :]
+        fits = axis < len(operand.shape) and before == first[:axis]
+        if not fits or behind != first[axis + 1 :]:
             message = f"{shape_text(first)} and {shape_text(operand.shape)} cannot be joined"
             raise TypeMismatch(message, (0, slot))
-        total = total + operand.shape[0]
-    return Type((total, *first[1:]), union(args))
+        total = total + operand.shape[axis]
+    return Type((*first[:axis], total, *first[axis + 1 :]), union(args))
 
 
 def _cut(args: Sequence[Type], attrs: Attrs) -> Type:
@@ -82,7 +91,8 @@ def _spell_at(node: Node, types: Sequence[Type]) -> str:
 def _spell_concat(module: str, keyword: str) -> object:
     def spelling(node: Node, types: Sequence[Type]) -> str:
         names = ", ".join(node.op.operand_names(len(types)))  # type: ignore[attr-defined]
-        return f"{module}(({names},), {keyword}={-len(types[0].shape)})"
+        place = _axis_of(dict(node.attrs)) - len(types[0].shape)
+        return f"{module}(({names},), {keyword}={place})"
 
     return spelling
 

@@ -16,6 +16,7 @@ from cellc.passes.fold import Fold
 from cellc.passes.fuse_elementwise import FuseElementwise
 from cellc.passes.fuse_matmul import FuseMatmul
 from cellc.passes.hoist import RegroupSums, SplitProducts
+from cellc.passes.join_products import JoinProducts
 
 PIPELINES: dict[str, tuple[Pass, ...]] = {
     "O0": (),
@@ -27,6 +28,7 @@ PIPELINES: dict[str, tuple[Pass, ...]] = {
         Dce(),
         Extents(),
         SplitProducts(),
+        JoinProducts(),
         RegroupSums(),
         Dce(),
         FuseMatmul(),
