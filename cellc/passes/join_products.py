@@ -69,8 +69,7 @@ class _Sums:
         self.terms: dict[str, list[Term]] = {}
         self.owner: dict[str, str] = {}
         for name, terms in sums_of(cell, self.loops).items():
-            shape = cell.nodes[name].type.shape
-            if name in self.loops and all(cell.nodes[t.value].type.shape == shape for t in terms):
+            if name in self.loops:
                 self.terms[name] = terms
         for name, terms in self.terms.items():
             for term in terms:

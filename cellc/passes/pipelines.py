@@ -8,10 +8,12 @@ from functools import reduce
 from cellc.diagnostics import fail
 from cellc.ir import Cell
 from cellc.passes.algebra import Algebra, Combine
+from cellc.passes.associate import AssociateProducts
 from cellc.passes.base import Pass, name_of
 from cellc.passes.cse import Cse
 from cellc.passes.dce import Dce
 from cellc.passes.extents import Extents
+from cellc.passes.factor import FactorProducts
 from cellc.passes.fold import Fold
 from cellc.passes.fuse_elementwise import FuseElementwise
 from cellc.passes.fuse_matmul import FuseMatmul
@@ -27,7 +29,10 @@ PIPELINES: dict[str, tuple[Pass, ...]] = {
         Cse(),
         Dce(),
         Extents(),
+        AssociateProducts(),
         SplitProducts(),
+        Cse(),
+        FactorProducts(),
         JoinProducts(),
         RegroupSums(),
         Dce(),

@@ -24,13 +24,18 @@ def sums_of(
     """The terms of every sum by the value of the whole, in order.
 
     A sum reaches through ``ops`` of one loop (or of none) and one shape, as long as
-    nothing else uses the part; ``ops`` are ``add`` and perhaps ``subtract``.
+    nothing else uses the part; ``ops`` are ``add`` and perhaps ``subtract``. Sums with
+    terms that are spread along a dimension, which may not be added in any order, are
+    left out; numbers may be.
     """
     inner: set[str] = set()
     found: dict[str, list[Term]] = {}
     for name in reversed(list(cell.nodes)):
         if cell.nodes[name].op.name in ops and name not in inner:
-            found[name] = list(_terms(cell, loops, ops, Term(name), inner))
+            terms = list(_terms(cell, loops, ops, Term(name), inner))
+            shapes = {cell.nodes[term.value].type.shape for term in terms}
+            if shapes <= {(), cell.nodes[name].type.shape}:
+                found[name] = terms
     return dict(reversed(found.items()))
 
 
