@@ -14,10 +14,12 @@ from cellc.passes.base import Pass, name_of
 from cellc.passes.cse import Cse
 from cellc.passes.dce import Dce
 from cellc.passes.extents import Extents
+from cellc.passes.factor import FactorProducts
 from cellc.passes.fold import Fold
 from cellc.passes.fuse_elementwise import FuseElementwise
 from cellc.passes.fuse_matmul import FuseMatmul
 from cellc.passes.hoist import RegroupSums, SplitProducts
+from cellc.passes.join_products import JoinProducts
 from cellc.passes.pipelines import firings
 from cellc.passes.share_complement import ShareComplement
 from cellc.passes.strength import Strength
@@ -40,6 +42,12 @@ CASES: list[tuple[Pass, str, str]] = [
     (Cse(), "h' = tanh(h + sum(x)) + tanh(sum(x) + h)", "h' = tanh(h + sum(x))"),
     (Extents(), "h' = tanh(h + sum(x))", "h' = tanh(h + sum(x))"),
     (SplitProducts(), "h' = W·[h, x]", "h' = W·h + U·x"),
+    (
+        FactorProducts(),
+        "param W[H, H] shared\nh' = W·h + W·tanh(h) + 0*sum(x)",
+        "h' = W·h + U·tanh(h) + 0*sum(x)",
+    ),
+    (JoinProducts(), "h' = W·h + U·tanh(h) + 0*sum(x)", "h' = W·h + U·x"),
     (RegroupSums(), "h' = W·h + U·x + b", "h' = W·h + (U·x + b)"),
     (FuseMatmul(), "r = tanh(W·h)\nh' = r*sigmoid(W·h) + 0*sum(x)", "h' = W·h + U·x"),
     (Combine(), "h' = W·h + U·x + b", "h' = tanh(h) + 0*sum(x)"),

@@ -124,7 +124,7 @@ def _hint(cell: Cell, name: str, owners: dict[str, tuple[str, ...]]) -> str:
         vector = node.args[1]
         base = _joined(owners[name])
         return f"{base}_{ascii_name(vector)}" if base and not vector.isdigit() else base or fallback
-    if node.op.name == "slice" and "axis" in dict(node.attrs):
+    if node.op.name == "slice" and "axis" in dict(node.attrs) and not node.args[0].isdigit():
         return f"{ascii_name(node.args[0])}{_multiplied(cell, name)}"
     if node.type.extent == NOWHERE and node.op.name == "concat":
         return _stacked_name(cell, name) or fallback

@@ -193,9 +193,8 @@ class TorchEmitter(Emitter):
 
     def statement(self, name: str) -> list[Item]:
         """A value and, where slices take it apart, the one statement that does so."""
-        if name in self.pieces:
-            return []
-        found = [] if self.cell.nodes[name].op.leaf else super().statement(name)
+        known = self.cell.nodes[name].op.leaf or name in self.pieces
+        found = [] if known else super().statement(name)
         if name in self.partitions:
             pieces = self.partitions[name].pieces
             targets = [self.ids[piece] for piece in pieces]

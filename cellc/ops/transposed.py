@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cellc.ir import BATCH, Dim, Node, Type, TypeMismatch
+from cellc.ir import BATCH, NOWHERE, Dim, Node, Type, TypeMismatch
+from cellc.ir.dimension import product
 from cellc.ir.types import Extent, Shape, positions, shape_text, union
 from cellc.ops.blocks import copies_of
 from cellc.ops.contraction import is_plain, transposed_form
@@ -37,6 +38,35 @@ def _transposed_product(args: Sequence[Type], attrs: Attrs) -> Type:
             f"{shape_text(result.shape)} and {shape_text(args[2].shape)} do not fit", (0, 2)
         )
     return result
+
+
+def _composed(args: Sequence[Type], attrs: Attrs) -> Type:
+    """[m, k] and [k, n] give [m, n]."""
+    return _composed_as(args, 1, 0)
+
+
+def _composed_right(args: Sequence[Type], attrs: Attrs) -> Type:
+    return _composed_as(args, 1, 1)
+
+
+def _composed_left(args: Sequence[Type], attrs: Attrs) -> Type:
+    return _composed_as(args, 0, 0)
+
+
+def _composed_as(args: Sequence[Type], left: int, right: int) -> Type:
+    """The product of two matrices over one dimension of each."""
+    numbers_only(args)
+    a, b = (operand.shape for operand in args)
+    if len(a) != 2 or len(b) != 2 or a[left] != b[right]:
+        raise TypeMismatch(f"{shape_text(a)} and {shape_text(b)} do not fit", (0, 1))
+    if any(operand.extent for operand in args):
+        raise TypeMismatch("only weights are so multiplied", (0, 1))
+    return Type((a[1 - left], b[1 - right]), NOWHERE)
+
+
+def _composing(args: Sequence[Type], result: Type) -> Dim:
+    """The multiplications of a product of two weights."""
+    return product(args[0].shape) * result.shape[1]
 
 
 def _summed(args: Sequence[Type], attrs: Attrs) -> Type:
@@ -241,6 +271,20 @@ def scatter_rows(g, x, rows):
 '''
 
 OPS = (
+    Op("compose", "The product of two weights.", "contraction", ("a", "b"), rule=_composed,
+       work=_composing,
+       spelling="a @ b", linear=(frozenset({0}), frozenset({1})), notation="$a·$b",
+       precedence=CONTRACTION, latex="$a $b", glyph="·", written=False,
+       pullback=lambda p, slot: (p.add("compose_right", p.g, p.args[1]) if slot == 0
+                                 else p.add("compose_left", p.args[0], p.g))),
+    Op("compose_right", "The product of a weight and a transposed one, a·bᵀ.", "contraction",
+       ("a", "b"), rule=_composed_right, work=_composing, spelling="a @ b.T", notation="$a·$bᵀ",
+       linear=(frozenset({0}), frozenset({1})), precedence=CONTRACTION, latex=r"$a $b^\top",
+       glyph="·ᵀ", written=False),
+    Op("compose_left", "The product of a transposed weight and another, aᵀ·b.", "contraction",
+       ("a", "b"), rule=_composed_left, work=_composing, spelling="a.T @ b", notation="$aᵀ·$b",
+       linear=(frozenset({0}), frozenset({1})), precedence=CONTRACTION, latex=r"$a^\top $b",
+       glyph="ᵀ·", written=False),
     Op("matmul_transposed", "The product with the transposed weight, wᵀ·g; contracts the first "
        "dimensions of w.", "contraction", ("w", "g"), rule=_transposed_product,
        spelling=_spell_product, linear=(frozenset({0}), frozenset({1})), notation="$wᵀ·$g",

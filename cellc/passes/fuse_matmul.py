@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from cellc.diagnostics import Span
 from cellc.ir import NOWHERE, Cell, Dim
-from cellc.ir.types import Shape
 from cellc.passes.edit import Edit, in_order, spans_of
+from cellc.passes.loops import loops_of
+from cellc.passes.products import Product, joined, products_of
 
 _THROUGH = ("add", "subtract")
 
@@ -18,7 +19,9 @@ class FuseMatmul:
 
     Biases are stacked along, zeros standing in where a product has none. Products whose
     sums meet the same function are stacked next to each other, so that FuseElementwise
-    can apply it once. Block-diagonal weights stack along their blocks.
+    can apply it once. Weights stack with their own kind, along the dimension that
+    :mod:`cellc.passes.products` says: filters along their channels, block-diagonal
+    weights along their blocks. What runs in a loop and what does not stay apart.
 
     Before::
 
@@ -34,39 +37,24 @@ class FuseMatmul:
     """
 
     def run(self, cell: Cell) -> Cell:
-        groups: dict[tuple[str, Shape], list[str]] = {}
-        for name, node in cell.nodes.items():
-            kind = self._kind(cell, name)
-            if kind is not None:
-                groups.setdefault((node.args[1], kind), []).append(name)
+        loops = loops_of(cell)
+        groups: dict[object, list[Product]] = {}
+        for name, product in products_of(cell).items():
+            group = (product.vector, loops.get(name), product.stacking)
+            groups.setdefault(group, []).append(product)
         edit = Edit(cell)
         for name in cell.nodes:
             edit.keep(name)
-        for (vector, _), products in groups.items():
+        for products in groups.values():
             if len(products) > 1:
-                self._stack(cell, edit, vector, self._neighbours(cell, products))
+                self._stack(cell, edit, self._neighbours(cell, products))
         return cell.replace(in_order(edit.nodes))
 
-    def _kind(self, cell: Cell, name: str) -> Shape | None:
-        """Equal for products that stack; None for what does not.
-
-        Block-diagonal weights stack where their blocks are alike.
-        """
-        node = cell.nodes[name]
-        if node.op.name not in ("matmul", "block_matmul"):
-            return None
-        weight, vector = (cell.nodes[argument].type for argument in node.args)
-        if weight.extent != NOWHERE or vector.extent == NOWHERE or node.attrs:
-            return None
-        if node.op.name == "block_matmul":
-            return weight.shape
-        return () if len(weight.shape) == 2 else None
-
-    def _neighbours(self, cell: Cell, products: list[str]) -> list[str]:
+    def _neighbours(self, cell: Cell, products: list[Product]) -> list[Product]:
         """The products, those that meet the same function side by side."""
-        groups: dict[tuple[str, ...], list[str]] = {}
+        groups: dict[tuple[str, ...], list[Product]] = {}
         for product in products:
-            groups.setdefault(self._fate(cell, product), []).append(product)
+            groups.setdefault(self._fate(cell, product.name), []).append(product)
         return [product for group in groups.values() for product in group]
 
     def _fate(self, cell: Cell, name: str) -> tuple[str, ...]:
@@ -80,24 +68,24 @@ class FuseMatmul:
             users = list(cell.graph.successors(users[0]))
         return tuple(op for op in fate if op not in _THROUGH)
 
-    def _stack(self, cell: Cell, edit: Edit, vector: str, products: list[str]) -> None:
-        spans = spans_of(cell.nodes, products)
-        weight = edit.add("concat", [cell.nodes[p].args[0] for p in products], spans)
-        op = cell.nodes[products[0]].op.name
-        attrs = {"copies": len(products)} if op == "block_matmul" else {}
-        whole = edit.add(op, [weight, vector], spans, **attrs)
-        biases = [_bias_of(cell, product) for product in products]
-        if any(biases) and len({cell.nodes[product].type for product in products}) == 1:
+    def _stack(self, cell: Cell, edit: Edit, products: list[Product]) -> None:
+        names, first = [product.name for product in products], products[0]
+        spans = spans_of(cell.nodes, names)
+        weight = joined(edit, [product.weight for product in products], first.rows, spans)
+        attrs = {"copies": len(products)} if first.copies else {}
+        whole = edit.add(first.op, [weight, first.vector], spans, **attrs)
+        biases = [_bias_of(cell, name) for name in names]
+        if any(biases) and len({cell.nodes[name].type for name in names}) == 1:
             whole = edit.add("add", [whole, self._stacked_bias(edit, biases, spans)], spans)
         else:
             biases = [None] * len(products)
         start = Dim.of(0)
-        for product, bias in zip(products, biases, strict=True):
-            node = cell.nodes[product]
+        for name, bias in zip(names, biases, strict=True):
+            node = cell.nodes[name]
             stop = start + node.type.shape[0]
             piece = edit.add("slice", [whole], node.spans, start=start, stop=stop)
-            del edit.nodes[product]
-            edit.nodes[product if bias is None else bias.total] = edit.nodes.pop(piece)
+            del edit.nodes[name]
+            edit.nodes[name if bias is None else bias.total] = edit.nodes.pop(piece)
             start = stop
 
     def _stacked_bias(self, edit: Edit, biases: list[Bias | None], spans: frozenset[Span]) -> str:

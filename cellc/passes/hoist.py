@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
-from cellc.ir import BATCH, NOWHERE, Cell, Dim, Node
+from cellc.ir import BATCH, NOWHERE, Cell, Dim
 from cellc.passes.edit import Edit, in_order
 from cellc.passes.loops import loops_of
+from cellc.passes.products import LAYOUTS, Cut, Product, products_of, sliced
 
 
 @dataclass(frozen=True)
@@ -32,40 +33,44 @@ class SplitProducts:
 
     def run(self, cell: Cell) -> Cell:
         loops, edit = loops_of(cell), Edit(cell)
-        for name, node in cell.nodes.items():
-            if node.op.name == "matmul" and self._pays(cell, loops, name):
-                self._split(edit, name, node)
+        products = products_of(cell)
+        for name in cell.nodes:
+            product = products.get(name)
+            if product is not None and self._pays(cell, loops, product):
+                self._split(edit, product)
             else:
                 edit.keep(name)
         return edit.finish()
 
-    def _pays(self, cell: Cell, loops: dict[str, int], name: str) -> bool:
-        weight, vector = (cell.nodes[argument] for argument in cell.nodes[name].args)
-        if vector.op.name != "concat" or len(vector.type.shape) != 1 or name not in loops:
+    def _pays(self, cell: Cell, loops: dict[str, int], product: Product) -> bool:
+        vector = cell.nodes[product.vector]
+        if vector.op.name != "concat" or vector.attrs or product.name not in loops:
             return False
-        inside = [loops.get(part) == loops[name] for part in vector.args]
-        return weight.type.extent == NOWHERE and any(inside) and not all(inside)
+        inside = [loops.get(part) == loops[product.name] for part in vector.args]
+        return product.columns is not None and any(inside) and not all(inside)
 
-    def _split(self, edit: Edit, name: str, node: Node) -> None:
-        weight, vector = node.args
-        rank = len(edit.nodes[weight].type.shape)
+    def _split(self, edit: Edit, product: Product) -> None:
+        spans = edit.cell.nodes[product.name].spans
+        axis = product.columns
+        assert axis is not None
         start, products = Dim.of(0), []
-        for part in edit.nodes[vector].args:
+        for part in edit.nodes[product.vector].args:
             stop = start + edit.nodes[part].type.shape[0]
-            piece = edit.add("slice", [weight], node.spans, start=start, stop=stop, axis=rank - 1)
-            products.append(edit.add("matmul", [piece, part], node.spans))
+            piece = sliced(edit, Cut(product.weight, start, stop), axis, spans)
+            products.append(edit.add(product.op, [piece, part], spans))
             start = stop
-        total = reduce(lambda a, b: edit.add("add", [a, b], node.spans), products)
-        edit.nodes[name] = edit.nodes.pop(total)
+        total = reduce(lambda a, b: edit.add("add", [a, b], spans), products)
+        edit.nodes[product.name] = edit.nodes.pop(total)
 
 
 @dataclass(frozen=True)
 class RegroupSums:
     """Adds the terms of a sum that are known before the loop first, outside it.
 
-    Products of the loop come first and what is known is added to them, which arrays do
-    in one go; other terms of the loop follow. Of what is known, the terms that are the
-    same at every step of a sequence are added first.
+    A product of the loop comes first, of those the one whose vector most products share,
+    and what is known is added to it, which arrays do in one go; then the other products
+    are, likewise, and other terms of the loop follow. Of what is known, the terms that are
+    the same at every step of a sequence are added first.
 
     Before, with ``%h`` a state of the loop::
 
@@ -105,12 +110,13 @@ class RegroupSums:
             return None
         known: list[Sum] = [term for term in terms if loops.get(term) != loops[name]]
         looped = [term for term in terms if loops.get(term) == loops[name]]
-        products = [term for term in looped if cell.nodes[term].op.name == "matmul"]
+        products = _widest_first(cell, [term for term in looped if _is_product(cell, term)])
         rest = [term for term in looped if term not in products]
-        first: list[Sum] = list(products or rest)
         known = _by_sequence(cell, known)
-        parts = first + ([_added(known)] if known else []) + (rest if products else [])
-        return _added(parts)
+        together = [_added(known)] if known else []
+        if products:
+            return _added([products[0], *together, *products[1:], *rest])
+        return _added([*rest, *together])
 
     def _rebuild(self, edit: Edit, name: str, wanted: Sum) -> None:
         spans = edit.nodes[name].spans
@@ -121,6 +127,21 @@ class RegroupSums:
             return edit.add("add", [build(part[0]), build(part[1])], spans)
 
         edit.nodes[name] = edit.nodes.pop(build(wanted))
+
+
+def _is_product(cell: Cell, name: str) -> bool:
+    return cell.nodes[name].op.name in LAYOUTS
+
+
+def _widest_first(cell: Cell, products: Sequence[str]) -> list[str]:
+    """Products in the order of how many others of their kind their vectors have."""
+
+    def width(name: str) -> int:
+        node = cell.nodes[name]
+        users = cell.graph.successors(node.args[1])
+        return sum(cell.nodes[user].op is node.op for user in users)
+
+    return sorted(products, key=width, reverse=True)
 
 
 def _by_sequence(cell: Cell, terms: Sequence[str]) -> list[Sum]:

@@ -8,14 +8,17 @@ from functools import reduce
 from cellc.diagnostics import fail
 from cellc.ir import Cell
 from cellc.passes.algebra import Algebra, Combine
+from cellc.passes.associate import AssociateProducts
 from cellc.passes.base import Pass, name_of
 from cellc.passes.cse import Cse
 from cellc.passes.dce import Dce
 from cellc.passes.extents import Extents
+from cellc.passes.factor import FactorProducts
 from cellc.passes.fold import Fold
 from cellc.passes.fuse_elementwise import FuseElementwise
 from cellc.passes.fuse_matmul import FuseMatmul
 from cellc.passes.hoist import RegroupSums, SplitProducts
+from cellc.passes.join_products import JoinProducts
 from cellc.passes.known_factors import KnownFactors
 from cellc.passes.rewrite import Firing
 from cellc.passes.share_complement import ShareComplement
@@ -32,7 +35,11 @@ PIPELINES: dict[str, tuple[Pass, ...]] = {
         Dce(),
         Extents(),
         Strength(),
+        AssociateProducts(),
         SplitProducts(),
+        Cse(),
+        FactorProducts(),
+        JoinProducts(),
         RegroupSums(),
         Dce(),
         FuseMatmul(),
@@ -55,8 +62,12 @@ DERIVED: dict[str, tuple[Pass, ...]] = {
         Dce(),
         KnownFactors(),
         Cse(),
+        JoinProducts(),
         RegroupSums(),
         Dce(),
+        FuseMatmul(),
+        Cse(),
+        FuseElementwise(),
         Combine(),
         Cse(),
         Dce(),
