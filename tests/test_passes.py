@@ -100,6 +100,22 @@ def test_a_gate_that_is_used_twice_keeps_its_sigmoid() -> None:
     assert sum(node.op.name == "sigmoid" for node in kept.nodes.values()) == 1
 
 
+@pytest.mark.parametrize(
+    ("step", "body"),
+    [
+        (Algebra(), "z = sigmoid(W·x)\nh' = z*h + (1 - z)*tanh(U·x)\noutput h'"),
+    ],
+)
+def test_what_is_known_before_the_loop_stays_outside(step: Pass, body: str) -> None:
+    cell = cellc.parse(f"{HEAD}{body}\n")
+    assert step.run(cell) == cell
+
+
+def test_a_rule_does_not_cost_what_others_still_need() -> None:
+    cell = _parse("z = sigmoid(W·h + U·x)\na = z*h\nd = (1 - z)*tanh(z)\nh' = (a + d)*d*a")
+    assert Algebra().run(cell) == cell
+
+
 @pytest.mark.parametrize("rule", SIMPLIFY)
 def test_every_rule_preserves_the_value(rule: str) -> None:
     before = rule.split(" => ")[0]
