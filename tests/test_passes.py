@@ -103,6 +103,7 @@ def test_a_gate_that_is_used_twice_keeps_its_sigmoid() -> None:
 @pytest.mark.parametrize(
     ("step", "body"),
     [
+        (FuseMatmul(), "h' = tanh(W·h + 0*sum(x))\ny = tanh(W·h)\noutput y"),
         (Algebra(), "z = sigmoid(W·x)\nh' = z*h + (1 - z)*tanh(U·x)\noutput h'"),
     ],
 )

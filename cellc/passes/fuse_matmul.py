@@ -8,6 +8,7 @@ from cellc.diagnostics import Span
 from cellc.ir import NOWHERE, Cell, Dim
 from cellc.ir.types import Shape
 from cellc.passes.edit import Edit, in_order, spans_of
+from cellc.passes.loops import loops_of
 
 _THROUGH = ("add", "subtract")
 
@@ -18,7 +19,8 @@ class FuseMatmul:
 
     Biases are stacked along, zeros standing in where a product has none. Products whose
     sums meet the same function are stacked next to each other, so that FuseElementwise
-    can apply it once. Block-diagonal weights stack along their blocks.
+    can apply it once. Block-diagonal weights stack along their blocks. What can be computed
+    for all steps at once is not stacked with what a loop must compute.
 
     Before::
 
@@ -34,15 +36,16 @@ class FuseMatmul:
     """
 
     def run(self, cell: Cell) -> Cell:
-        groups: dict[tuple[str, Shape], list[str]] = {}
+        loops = loops_of(cell)
+        groups: dict[tuple[str, Shape, int | None], list[str]] = {}
         for name, node in cell.nodes.items():
             kind = self._kind(cell, name)
             if kind is not None:
-                groups.setdefault((node.args[1], kind), []).append(name)
+                groups.setdefault((node.args[1], kind, loops.get(name)), []).append(name)
         edit = Edit(cell)
         for name in cell.nodes:
             edit.keep(name)
-        for (vector, _), products in groups.items():
+        for (vector, *_), products in groups.items():
             if len(products) > 1:
                 self._stack(cell, edit, vector, self._neighbours(cell, products))
         return cell.replace(in_order(edit.nodes))
