@@ -104,6 +104,7 @@ def test_a_gate_that_is_used_twice_keeps_its_sigmoid() -> None:
     ("step", "body"),
     [
         (FuseMatmul(), "h' = tanh(W·h + 0*sum(x))\ny = tanh(W·h)\noutput y"),
+        (FuseElementwise(), "z[2*H] = W·[h, x]\na, e = split(z)\nh' = tanh(a)\noutput tanh(e)"),
         (Algebra(), "z = sigmoid(W·x)\nh' = z*h + (1 - z)*tanh(U·x)\noutput h'"),
     ],
 )
