@@ -179,9 +179,10 @@ class TorchEmitter(Emitter):
 
     def statement(self, name: str) -> list[Item]:
         """A value and, where slices take it apart, the one statement that does so."""
-        if name in self.pieces:
+        if name in self.pieces and name not in self.partitions:
             return []
-        found = [] if self.cell.nodes[name].op.leaf else super().statement(name)
+        there = self.cell.nodes[name].op.leaf or name in self.pieces
+        found = [] if there else super().statement(name)
         if name in self.partitions:
             pieces = self.partitions[name].pieces
             targets = [self.ids[piece] for piece in pieces]
