@@ -137,7 +137,8 @@ def work_of(schedule: Schedule) -> Work:
     inside = set(schedule.values_in_loops())
     done = [n for r in schedule.regions if not isinstance(r, AtConstruction) for n in r.values]
     flops = {name: flops_of(cell, name) for name in done if not cell.nodes[name].op.leaf}
-    zeros = [node.type.shape for node in cell.nodes.values() if node.op.name == "zeros_like"]
+    used = [cell.nodes[argument] for node in cell.nodes.values() for argument in node.args]
+    zeros = [node.type.shape for node in used if node.op.name == "zeros_like"]
     return Work(
         sum((count for name, count in flops.items() if name in inside), zero),
         sum(flops.values(), zero),
