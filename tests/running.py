@@ -21,17 +21,30 @@ class Trial:
     """A cell with random sizes, parameters, inputs, states and masks, ready to run anywhere.
 
     ``lengths`` makes the batch ragged along each axis; None leaves all sequences whole.
-    Runs are in training mode, with the masks of ``draws``.
+    Runs are in training mode, with the masks of ``draws``. ``steps`` (of every axis), ``batch``
+    and ``size`` (of every dimension) are drawn unless they are given.
     """
 
-    def __init__(self, cell: cellc.Cell, seed: int, ragged: bool = True) -> None:
+    def __init__(
+        self,
+        cell: cellc.Cell,
+        seed: int,
+        ragged: bool = True,
+        *,
+        steps: int | None = None,
+        batch: int | None = None,
+        size: int | None = None,
+    ) -> None:
         self.rng = np.random.default_rng(seed)
         self.cell = cell
-        self.sizes = self._sizes()
-        self.batch = int(self.rng.integers(2, 6))
+        self.sizes = self._sizes(size)
+        drawn = int(self.rng.integers(2, 6))
+        self.batch = drawn if batch is None else batch
         leaves = {n: node for n, node in cell.nodes.items() if node.op.leaf}
         axes = {sequence_axis(node.type.extent) for node in leaves.values()} - {None}
         self.steps = {axis: int(self.rng.integers(1, 7)) for axis in sorted(map(str, axes))}
+        if steps is not None:
+            self.steps = dict.fromkeys(self.steps, steps)
         self.params = {
             ascii_name(n): np.asarray(self._random(n) * 0.7 + self._offset(n)) for n in cell.params
         }
@@ -49,30 +62,42 @@ class Trial:
 
     def numpy(self, level: str) -> Result:
         """Outputs (T, B, …) and states (B, …) of the NumPy backend."""
-        run = cellc.compile(self.cell, "numpy", level)(**self.sizes)
+        return self.run(cellc.compile(self.cell, "numpy", level))
+
+    def run(self, kind: type[Any], started: bool = True, dtype: Any = np.float64) -> Result:
+        """The same of a class that the NumPy backend wrote for this cell, or for one like it.
+
+        Where it is not ``started`` by the trial's state, the cell starts by itself.
+        """
+        run = kind(**self.sizes)
+        run.dtype = np.dtype(dtype)
         assert set(run.params) == set(self.params)
-        run.params = dict(self.params)
+        run.params = {name: value.astype(dtype) for name, value in self.params.items()}
         words: dict[str, Any] = {_word(axis, "lengths"): v for axis, v in self.ends.items()}
         words |= self._steps_given()
         if self.draws:
             words["draws"] = self.draws
         if self._has_modes():
             words["training"] = True
-        state = {"state": _bare(self.state)} if self.state else {}
+        state = {"state": _bare(self.state)} if self.state and started else {}
         outputs, ends = run(*self.inputs, **state, **words)
         return listed(outputs), listed(ends)
 
     def torch(self, level: str) -> Result:
         """The same through the Torch backend, packed when the batch is ragged."""
-        outputs, ends = self.call(self.module(level))
+        return self.run_torch(self.module(level))
+
+    def run_torch(self, module: Any, started: bool = True) -> Result:
+        """The same of a Torch module."""
+        outputs, ends = self.call(module, started=started)
         return [_array(o) for o in listed(outputs)], [_array(s) for s in listed(ends)]
 
-    def call(self, module: Any, inputs: list[Any] | None = None) -> Any:
+    def call(self, module: Any, inputs: list[Any] | None = None, started: bool = True) -> Any:
         """Call a Torch module on the trial's inputs, or on those given."""
         words: dict[str, Any] = dict(self._steps_given())
         if self.draws:
             words["draws"] = {n: self._packed(n, torch.from_numpy(v)) for n, v in self._drawn()}
-        if self.state:
+        if self.state and started:
             words["state"] = _bare([torch.as_tensor(s) for s in self.state])
         given = [torch.from_numpy(x) for x in self.inputs] if inputs is None else inputs
         packed = [self._packed(n, x) for n, x in zip(self.cell.inputs, given, strict=True)]
@@ -83,22 +108,23 @@ class Trial:
 
         Without ``derived`` its gradients are those of autograd through its loop.
         """
-        module = cellc.compile(self.cell, "torch", level, memory)(**self.sizes).double()
+        module = self.module_of(cellc.compile(self.cell, "torch", level, memory))
         module.derived = derived
-        self.fill(module)
         return module
 
-    def fill(self, module: Any) -> None:
-        """Give a module the trial's parameters."""
+    def module_of(self, kind: type[Any]) -> Any:
+        """The module of a class that the Torch backend wrote for this cell, or for one like it."""
+        module = kind(**self.sizes).double()
         module.load_state_dict({name: torch.from_numpy(v) for name, v in self.params.items()})
+        return module
 
-    def _sizes(self) -> dict[str, int]:
+    def _sizes(self, size: int | None) -> dict[str, int]:
         """Sizes of the constructor that make every shape whole."""
         cell = self.cell
         free = {dim: a for dim, a in cell.dims.items() if not a.fixed}
         fixed = {dim: a.default or 1 for dim, a in cell.dims.items() if a.fixed}
         for _ in range(1000):
-            self._dims = fixed | {dim: int(self.rng.integers(1, 6)) for dim in free}
+            self._dims = fixed | {dim: size or int(self.rng.integers(1, 6)) for dim in free}
             try:
                 for node in cell.nodes.values():
                     [dim.evaluate(self._dims) for dim in node.type.shape]
@@ -214,6 +240,14 @@ def difference(a: Result, b: Result) -> float:
     pairs = [*zip(a[0], b[0], strict=True), *zip(a[1], b[1], strict=True)]
     assert all(x.shape == y.shape for x, y in pairs)
     return float(np.max([np.abs(x - y).max() for x, y in pairs if x.size], initial=0.0))
+
+
+def distance(a: Result, b: Result) -> float:
+    """The largest difference between two results, relative where ``b`` is larger than one."""
+    pairs = [*zip(a[0], b[0], strict=True), *zip(a[1], b[1], strict=True)]
+    assert all(x.shape == y.shape for x, y in pairs)
+    found = [(np.abs(x - y) / np.maximum(1, np.abs(y))).max() for x, y in pairs if x.size]
+    return float(np.max(found, initial=0.0))
 
 
 def _bare(values: list[Any]) -> Any:

@@ -1,135 +1,168 @@
-"""Random well-typed cells, as spec text, so that a failing one shrinks to something readable."""
+"""Random well-typed cells, as spec text, so that a failing one shrinks to something readable.
+
+A cell is drawn in three parts: what it declares (here), its equations (``Writer``), and what
+keeps it legal: whatever was declared and is not read is added to the output.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
 
 from hypothesis import strategies as st
 
-#: Functions of one value that stay smooth and small, so that comparisons stay sharp.
-UNARY = ("sigmoid", "tanh", "sin", "cos", "softplus", "-", "standardize", "softmax", "abs", "relu")
-BINARY = ("+", "-", "*", "max", "min")
-KINDS = (
-    "product", "unary", "binary", "gate", "where", "prev", "leaf", "structured", "mask", "applied",
+from tests.expressions import Writer
+
+OUTPUTS = (
+    "y", "y, h'", "h', y", "y, prev(x)", "y, h, rate", "y, [p, x]", "y, sum(h')", "softmax(y)",
+    "y, last(y)", "y, mean(y, time)", "0.5*y, tanh(y)", "h', 1 - y",
 )  # fmt: skip
-
-#: What the whole sequence must be known for.
-WHOLE = ("reverse(x)", "last(x)", "first(x)", "mean(x, time)")
-
-
-@dataclass
-class Draft:
-    """A spec under construction: what may be named, and what has not been used yet."""
-
-    names: list[str]
-    head: list[str] = field(default_factory=list)
-    lines: list[str] = field(default_factory=list)
-    unused: list[str] = field(default_factory=list)
-    weights: int = 0
+_ENTRIES = ("h", "P·x", "p", "P·[x, h]")
+_STARTS = ("0.5", "0.1*h_0", "h_0*rate", "tanh(h_0)")
 
 
 @st.composite
-def specs(draw: st.DrawFn) -> str:
-    """The text of a cell with one or two states, a vector, a scalar and a held input.
+def specs(draw: st.DrawFn, kinks: bool = True) -> str:
+    """The text of a cell named ``drawn``, whose states stay moderate.
 
-    Some have states that travel along layers, masks, structured weights, other cells inside
-    them, and values of the whole sequence.
+    It has one to three states, of which the third may have its own size, a vector and perhaps
+    a scalar, a held input and tokens, states that travel along layers, masks, structured
+    weights, other cells inside it, and values of the whole sequence. Without ``kinks`` all
+    of it is differentiable, for comparisons with numerical derivatives.
     """
-    states = draw(st.sampled_from([["h"], ["h", "c"]]))
-    scalar, held = draw(st.booleans()), draw(st.booleans())
-    draft = Draft([*states, "x"])
-    head = draft.head
+    writer = Writer(draw, kinks)
+    _declare(draw, writer)
+    for block in (_layers, _memory, _halves, _after, _low_rank, _complement):
+        if draw(st.integers(0, 5)) == 5:
+            block(draw, writer)
+    for number in range(draw(st.integers(0, 4))):
+        shape = draw(st.sampled_from([s for s in ("H", "H", "N") if s in writer.names.values()]))
+        name = f"v{number}"
+        value = writer.bounded(shape, 2)
+        if draw(st.integers(0, 7)) == 7:
+            value = f"0.5*({value}) + 0.5*prev({name})"
+        writer.equation(name, shape, value)
+    _next_values(draw, writer)
+    known = writer.lines
+    writer.lines = [*known, f"y[H] = tanh(W·[x, h]){''.join(_rest(writer))}"]
+    order = draw(st.permutations(writer.lines))
+    emitted = draw(st.sampled_from(OUTPUTS))
+    return "\n".join([*writer.head, *order, f"output {emitted}"]) + "\n"
+
+
+def _declare(draw: st.DrawFn, writer: Writer) -> None:
+    """Inputs, states, parameters and options."""
+    scalar, held, tokens = (draw(st.integers(0, 2)) == 2 for _ in range(3))
+    head, names = writer.head, writer.names
     head += ["cell drawn", "input x[I]" + (", t" if scalar else "")]
-    head.append("state " + ", ".join(f"{s}[H]" for s in states))
-    head.append("param p[H] shared")
-    head.append("option rate = 0.25")
-    draft.unused += ["p"] + (["t"] if scalar else [])
+    states = draw(st.sampled_from(["h", "hc", "hcm", "hm"]))
+    sized = "m" in states and draw(st.booleans())
+    if sized:
+        head.append("dim N slots")
+    head += ["param p[H] shared", "option rate = 0.25"]
+    start = draw(st.sampled_from(["", "", *_STARTS]))
+    if "h_0" in start:
+        head.append("param h_0[H]" + draw(st.sampled_from(["", " = normal(0, 1)"])))
     if held:
         head.append("input s[H] per sequence")
-        draft.names.append("s")
-        draft.unused.append("s")
-    if draw(st.integers(0, 3)) == 0:
-        draw(layers(draft))
-    for number in range(draw(st.integers(0, 4))):
-        name = f"v{number}"
-        draft.lines.append(f"{name} = {draw(vectors(draft, 2, name))}")
-        draft.names.append(name)
-        draft.unused.append(name)
-    for state in states:
-        target = f"{state}'"
-        bare = draw(st.booleans()) and state != states[-1]
-        whole = states[-1]
-        if not bare:
-            whole = f"tanh({draw(vectors(draft, 2, state))})*(0.9 - 0.1*exp(-rate))"
-        draft.lines.append(f"{target} = {whole}")
-        draft.names.append(target)
-    rest = " + ".join(f"0.1*{name}" for name in dict.fromkeys(draft.unused))
-    draft.lines.append(f"y[H] = tanh(W·[x, h]) + {rest}")
-    order = draw(st.permutations(draft.lines))
-    emitted = draw(st.sampled_from(["y", "y, h'", "y, prev(x)", "y, h, rate", "y, [p, x]"]))
-    return "\n".join([*head, *order, f"output {emitted}"]) + "\n"
+        start = draw(st.sampled_from([start, "tanh(P·s)", "0.5*s"]))
+        if "h_0" in "".join(head) and "h_0" not in start:
+            start += " + h_0"
+    names |= {"h": "H", "x": "I"}
+    head.append("state h[H]" + (f" = {start}" if start else ""))
+    for state in states[1:]:
+        names[state] = "N" if state == "m" and sized else "H"
+        head.append(f"state {state}[{names[state]}]")
+    names |= {"s": "H"} if held else {}
+    names |= {"t": ""} if scalar else {}
+    if tokens:
+        head += ["dim V words", "input w integer", "param E[V, H] shared"]
+        writer.equation("token", "H", "0.5*take(E, w)")
 
 
-@st.composite
-def layers(draw: st.DrawFn, draft: Draft) -> None:
+def _next_values(draw: st.DrawFn, writer: Writer) -> None:
+    states = [name for name in ("h", "c", "m") if name in writer.names]
+    for state in draw(st.permutations(states)):
+        shape = writer.names[state]
+        value = writer.bounded(shape, 3)
+        if draw(st.booleans()):
+            value = f"{value}*(0.9 - 0.1*exp(-rate))"
+        if state == "h" and "state r[H] = last(h')" in writer.head:
+            value = f"0.9*({value}) + 0.1*tanh(W·x)"
+        writer.lines.append(f"{state}' = {value}")
+        writer.names[f"{state}'"] = shape
+
+
+def _rest(writer: Writer) -> list[str]:
+    """Terms of the output that read all that nothing else reads."""
+    found = []
+    for name, shape in writer.names.items():
+        if not _is_read(name, writer) and not name.endswith("'"):
+            found.append({"H": f" + 0.1*{name}", "": f" + 0.1*{name}"}.get(
+                shape, f" + 0.1*sum({name})"))  # fmt: skip
+    text = "\n".join(writer.lines + writer.head)
+    found += [" + 0.1*r'"] if "r'" in text else []
+    found += [" + 0.1*p"] if not re.search(r"(?<!param )\bp\b", text) else []
+    found += [" + rate"] if not re.search(r"(?<!option )\brate\b", text) else []
+    return found
+
+
+def _is_read(name: str, writer: Writer) -> bool:
+    """Whether an equation other than a value's own, or a start, reads it."""
+    sides = [line.split(" = ", 1) for line in writer.lines + writer.head if " = " in line]
+    return any(
+        re.search(rf"(?<![\w']){name}(?![\w'])", value) and not target.startswith(f"{name}[")
+        for target, value in sides
+    )
+
+
+def _layers(draw: st.DrawFn, writer: Writer) -> None:
     """A state that travels along an axis, tied or not, of which the far side is used."""
     tied = draw(st.sampled_from(["", " tied"]))
-    entry = draw(st.sampled_from(["h", "P·x", "p", "P·[x, h]"]))
-    draft.head.append(f"axis depth[L] = {draw(st.integers(1, 3))}{tied}")
-    draft.head.append(f"state a[H] along depth = {entry}")
-    inner = Draft([*draft.names, "a"], draft.head, draft.lines, draft.unused, 100)
-    draft.lines.append(f"a' = tanh({draw(vectors(inner, 2, 'a'))} + a)")
-    draft.lines.append("far = last(a')")
-    draft.names.append("far")
-    draft.unused.append("far")
+    writer.head.append(f"axis depth[L] = {draw(st.integers(1, 3))}{tied}")
+    writer.head.append(f"state a[H] along depth = {draw(st.sampled_from(_ENTRIES))}")
+    inner = Writer(draw, writer.kinks, writer)
+    inner.names["a"] = "H"
+    writer.lines.append(f"a' = tanh({inner.expression('H', 2)} + a)")
+    writer.equation("far", "H", "last(a')")
 
 
-@st.composite
-def vectors(draw: st.DrawFn, draft: Draft, depth: int, target: str) -> str:
-    """An expression of shape [H]."""
-    known = [name for name in draft.names if name != "x"]
-    if depth == 0:
-        return draw(st.sampled_from([*known, "p"]))
-    kind = draw(st.sampled_from(KINDS))
-    if kind == "product":
-        draft.weights += 1
-        number = draft.weights
-        operand = draw(st.sampled_from(["x", *known, "[h, x]", f"({known[0]}*p)", *WHOLE]))
-        bias = draw(st.sampled_from(["", f" + b_{number}"]))
-        return f"(W_{number}·{operand}{bias})"
-    if kind == "unary":
-        function = draw(st.sampled_from(UNARY))
-        inner = draw(vectors(draft, depth - 1, target))
-        return f"(-({inner}))" if function == "-" else f"{function}({inner})"
-    if kind == "binary":
-        function = draw(st.sampled_from(BINARY))
-        a, b = (draw(vectors(draft, depth - 1, target)) for _ in range(2))
-        return f"{function}({a}, {b})" if function.isalpha() else f"(({a}) {function} ({b}))"
-    if kind == "gate":
-        gate, a, b = (draw(vectors(draft, depth - 1, target)) for _ in range(3))
-        draft.weights += 1
-        name = f"k{draft.weights}"
-        draft.lines.append(f"{name} = sigmoid({gate})")
-        return f"({name}*({a}) + (1 - {name})*({b}))"
-    if kind == "structured":
-        draft.weights += 1
-        structure = draw(st.sampled_from(["diagonal", "block_diagonal(2)", "sparse(0.5)"]))
-        draft.head.append(f"param D_{draft.weights} {structure}")
-        return f"(D_{draft.weights}·{draw(st.sampled_from(known))})"
-    if kind == "mask":
-        form = draw(st.sampled_from(["dropout(0.1*h + {}, rate{per})",
-                                     "zoneout({}, 0.1*h + {}, 0.3{per})",
-                                     "training({}, {})"]))  # fmt: skip
-        values = [draw(vectors(draft, depth - 1, target)) for _ in range(form.count("{}"))]
-        return form.format(*values, per=draw(st.sampled_from(["", ", per=sequence"])))
-    if kind == "applied":
-        form = draw(st.sampled_from(["rnn({})", "lstm({})", "lstm_transform({}, {})"]))
-        values = [draw(vectors(draft, depth - 1, target)) for _ in range(form.count("{}"))]
-        return form.format(*values)
-    if kind == "where":
-        a, b = (draw(vectors(draft, depth - 1, target)) for _ in range(2))
-        return f"where({draw(st.sampled_from(known))} < 0.25, {a}, {b})"
-    if kind == "prev":
-        lag = draw(st.integers(1, 2))
-        return f"prev({draw(st.sampled_from([n for n in known if len(n) == 1]))}, {lag})"
-    return draw(st.sampled_from([*known, "p"]))
+def _memory(draw: st.DrawFn, writer: Writer) -> None:
+    """An associative memory, a state with two dimensions."""
+    writer.head.append("state A[H, I]")
+    key = writer.bounded("H", 1)
+    writer.equation("key", "H", key)
+    decay = draw(st.sampled_from(["0.5", "sigmoid(rate)"]))
+    writer.lines.append(f"A' = {decay}*A + 0.1*outer(key, x)")
+    writer.equation("read", "H", f"tanh({draw(st.sampled_from(['A', chr(65) + chr(39)]))}·x)")
+
+
+def _halves(draw: st.DrawFn, writer: Writer) -> None:
+    """One product that is split, as LSTMs write it."""
+    count = draw(st.integers(2, 3))
+    parts = [f"part{number}" for number in range(count)]
+    bias = draw(st.sampled_from(["", " + b"]))
+    writer.lines.append(f"joint[{count}*H] = W·{draw(st.sampled_from(['x', '[h, x]']))}{bias}")
+    writer.lines.append(f"{', '.join(parts)} = split(joint)")
+    for number, part in enumerate(parts):
+        writer.equation(f"gate{number}", "H", f"{draw(st.sampled_from(['tanh', 'σ']))}({part})")
+
+
+def _after(draw: st.DrawFn, writer: Writer) -> None:
+    """A second loop, which starts with what the first one ends with."""
+    writer.head.append("state r[H] = last(h')")
+    seen = draw(st.sampled_from(["x", "reverse(x)", "h'"]))
+    writer.lines.append(f"r' = tanh(W·{seen} + U·r)")
+
+
+def _low_rank(draw: st.DrawFn, writer: Writer) -> None:
+    """A product by a weight of low rank."""
+    writer.head.append("dim R rank")
+    operand = writer.operand()
+    writer.lines.append(f"code[R] = P·{operand}")
+    writer.equation("wide", "H", "0.5*(W·code)")
+
+
+def _complement(draw: st.DrawFn, writer: Writer) -> None:
+    """A coupled gate: one is what the other leaves."""
+    writer.equation("open", "H", f"sigmoid({writer.expression('H', 1)})")
+    writer.equation("shut", "H", "1 - open")

@@ -56,8 +56,7 @@ def test_every_torch_module_of_the_zoo(name: str, ragged: bool) -> None:
 def test_blocks_of_single_steps(name: str, memory: str) -> None:
     trial = GradientTrial(cellc.load(name), 8)
     text = cellc.emit(trial.cell, "torch", "O2", memory).replace("2 ** 20", "1")
-    module = class_from(text, class_name(name))(**trial.sizes).double()
-    trial.fill(module)
+    module = trial.module_of(class_from(text, class_name(name)))
     want = trial.autograd(trial.module("O0", derived=False))
     assert far(trial.autograd(module), want) < 1e-9
 

@@ -32,6 +32,9 @@ ODD = (
     HEAD + "s = W·h + U·x\nh' = tanh(s + b) + s\noutput h'\n",
     "cell c\ninput x[H], t\nstate h[H]\nh' = tanh(W·h + t + (U·x + b))\noutput h'\n",
     "cell c\ninput x[H]\nstate h[H]\nh' = where(1 < 2, x, h) + where(2 < 1, 3, 4)\noutput h'\n",
+    HEAD + "h' = tanh(W·x + 1/sqrt(H)*h)\noutput h'\n",
+    HEAD + "z[3*H] = W·x\na, d, e = split(z)\nh' = tanh(a)*sigmoid(d)*sigmoid(e)\n"
+    "v[H] = 0.5*prev(v) + U·x\noutput h', v\n",
 )
 
 

@@ -117,6 +117,24 @@ def test_a_gate_that_is_used_twice_keeps_its_sigmoid() -> None:
     assert sum(node.op.name == "sigmoid" for node in kept.nodes.values()) == 1
 
 
+@pytest.mark.parametrize(
+    ("step", "body"),
+    [
+        (FuseMatmul(), "h' = tanh(W·h + 0*sum(x))\ny = tanh(W·h)\noutput y"),
+        (FuseElementwise(), "z[2*H] = W·[h, x]\na, e = split(z)\nh' = tanh(a)\noutput tanh(e)"),
+        (Algebra(), "z = sigmoid(W·x)\nh' = z*h + (1 - z)*tanh(U·x)\noutput h'"),
+    ],
+)
+def test_what_is_known_before_the_loop_stays_outside(step: Pass, body: str) -> None:
+    cell = cellc.parse(f"{HEAD}{body}\n")
+    assert step.run(cell) == cell
+
+
+def test_a_rule_does_not_cost_what_others_still_need() -> None:
+    cell = _parse("z = sigmoid(W·h + U·x)\na = z*h\nd = (1 - z)*tanh(z)\nh' = (a + d)*d*a")
+    assert Algebra().run(cell) == cell
+
+
 @pytest.mark.parametrize("name", ["lstm", "gru", "peephole_lstm"])
 def test_scheduled_form(name: str, golden: Callable[[Path, str], None]) -> None:
     golden(GOLDEN / "schedule" / f"{name}.txt", print_schedule(cellc.schedule(cellc.load(name))))

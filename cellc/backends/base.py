@@ -147,8 +147,7 @@ class Emitter(RegionWriter):
         """An initial value as one expression, whatever regions its parts are in."""
         number = self.number(name)
         if number is not None:
-            several = self.cell.uses[name] > 1 and not self.starting
-            shared = several and self.cell.nodes[name].args
+            shared = name in self._shared_numbers() and not self.starting
             return pyast.name(self.ids[name]) if shared else number
         node = self.cell.nodes[name]
         if node.op.name in ("param", "option"):
@@ -171,13 +170,19 @@ class Emitter(RegionWriter):
 
     def initial_numbers(self) -> list[Item]:
         """Numbers that several initial values share, as variables."""
-        items: list[Item] = []
+        numbers = self._shared_numbers().items()
+        return [Line(pyast.assign(self.ids[name], number)) for name, number in numbers]
+
+    def _shared_numbers(self) -> dict[str, ast.expr]:
+        """The numbers that only the constructor computes and that have several uses."""
+        cell = self.cell
+        found: dict[str, ast.expr] = {}
         for region in self.schedule.regions:
             for name in region.values if isinstance(region, AtConstruction) else ():
                 number = self.number(name)
-                if number is not None and self.cell.uses[name] > 1 and self.cell.nodes[name].args:
-                    items.append(Line(pyast.assign(self.ids[name], number)))
-        return items
+                if number is not None and cell.uses[name] > 1 and cell.nodes[name].args:
+                    found[name] = number
+        return found
 
     def initial_order(self) -> list[str]:
         """Parameters, those first whose initial values others need."""

@@ -8,6 +8,7 @@ from itertools import pairwise
 from cellc.ir import NOWHERE, Cell, Dim, Node
 from cellc.passes.dce import Dce
 from cellc.passes.edit import Edit, in_order, spans_of
+from cellc.passes.loops import loops_of
 
 Role = tuple[str, str]
 
@@ -43,15 +44,16 @@ class FuseElementwise:
             cell = Dce().run(cell.replace(in_order(edit.nodes)))
 
 
-def _groups(cell: Cell) -> dict[tuple[str, tuple[Role, ...]], list[str]]:
-    """Elementwise nodes of one op whose operands have the same roles."""
-    groups: dict[tuple[str, tuple[Role, ...]], list[str]] = {}
+def _groups(cell: Cell) -> dict[tuple[str, tuple[Role, ...], int | None], list[str]]:
+    """Elementwise nodes of one op in one loop, or in none, whose operands have the same roles."""
+    loops = loops_of(cell)
+    groups: dict[tuple[str, tuple[Role, ...], int | None], list[str]] = {}
     for name, node in cell.nodes.items():
         if getattr(node.op, "kind", "") != "elementwise" or not node.type.shape:
             continue
         roles = tuple(_role(cell, node, argument) for argument in node.args)
         if any(kind == "piece" for kind, _ in roles) and all(kind for kind, _ in roles):
-            groups.setdefault((node.op.name, roles), []).append(name)
+            groups.setdefault((node.op.name, roles, loops.get(name)), []).append(name)
     return {key: names for key, names in groups.items() if len(names) > 1}
 
 

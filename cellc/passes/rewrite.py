@@ -35,6 +35,8 @@ Bindings = dict[tree.Expression, str]
 def rewrite(cell: Cell, rules: Sequence[str], combining: bool = False) -> tuple[Cell, list[Firing]]:
     """The cell rewritten until no rule applies, and the log of what fired where.
 
+    A rule does not apply where it would cost operations, because what it joins is used
+    elsewhere as well, has fewer elements, or is known before the loop that it is used in.
     With ``combining`` a rule applies only where all operations that it joins are in one
     loop, or all in none, and every name in it stands for a value of the result's shape.
     What is computed once per sequence is not joined with what is computed at every step.
@@ -62,13 +64,26 @@ def _parsed(rules: tuple[str, ...]) -> dict[str, list[tuple[str, tree.Rule]]]:
     return table
 
 
+def _flops(expression: tree.Expression) -> int:
+    """The operations of an expression, for each element."""
+    if not isinstance(expression, tree.Call):
+        return 0
+    return _flops_of(expression) + sum(map(_flops, expression.args))
+
+
+def _flops_of(call: tree.Call) -> int:
+    op = find(call.function)
+    assert op is not None, f"{call.function} is no op"
+    return op.flops
+
+
 class _Sweep:
     """One pass over all nodes, operands first."""
 
     def __init__(self, cell: Cell, rules: Sequence[str], combining: bool) -> None:
         self.edit, self.uses = Edit(cell), cell.uses
         self.rules = _parsed(tuple(rules))
-        self.loops = loops_of(cell) if combining else None
+        self.loops, self.combining = loops_of(cell), combining
         self.log: list[Firing] = []
 
     def run(self) -> Cell:
@@ -91,8 +106,8 @@ class _Sweep:
             return False
         if rule.bound is not None and not self._holds(rule.bound, bindings):
             return False
-        if self.loops is None:
-            return True
+        if not self.combining:
+            return self._saved(rule.before, name, bindings) >= _flops(rule.after)
         joined = [node for part, node in bindings.items() if isinstance(part, tree.Call)]
         if any(self.loops.get(node) != self.loops.get(name) for node in joined):
             return False
@@ -116,6 +131,18 @@ class _Sweep:
         assert isinstance(number, tree.Number)
         known = least(self.edit.nodes, bindings[value])
         return known is not None and known >= number.value
+
+    def _saved(self, pattern: tree.Expression, root: str, bindings: Bindings) -> int:
+        """The operations that are no longer needed for each element of the root."""
+        if not isinstance(pattern, tree.Call):
+            return 0
+        name = bindings[pattern]
+        node, like = self.edit.nodes[name], self.edit.nodes[root]
+        if name != root and self.uses.get(name, 2) > 1:
+            return 0
+        same = self.loops.get(name) == self.loops.get(root) and node.type.extent == like.type.extent
+        own = _flops_of(pattern) if same and node.type.shape == like.type.shape else 0
+        return own + sum(self._saved(part, root, bindings) for part in pattern.args)
 
     def _held(self, part: str, whole: str) -> bool:
         """Whether a value is one per sequence, and what it would be joined with is not."""
