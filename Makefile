@@ -1,4 +1,5 @@
 # make demo    train cells on Japanese Vowels, from a fresh checkout
+# make numpy   train an LSTM in NumPy alone
 # make zoo     train every shipped cell for a moment; writes docs/zoo-training.md
 # make test    style, types and the everyday tests
 # make test-all  the slow tests too
@@ -9,10 +10,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo zoo test test-all docs bench format clean
+.PHONY: demo numpy zoo test test-all docs bench format clean
 
 demo: .venv/demo
 	$(BIN)/python examples/japanese_vowels.py
+
+numpy: .venv/demo
+	OMP_NUM_THREADS=1 $(BIN)/python examples/numpy_lstm.py
 
 zoo: .venv/demo
 	$(BIN)/python examples/zoo.py

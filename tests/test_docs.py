@@ -194,3 +194,14 @@ def test_excerpts_are_checked() -> None:
         check_excerpt("a b\nd\n", "x\na b\nc\nd\n")
     with pytest.raises(AssertionError, match="no such line: e"):
         check_excerpt("e\n", "x\na b\n")
+
+
+def test_the_walk_through_a_backward_loop_speaks_of_names_that_are_there() -> None:
+    path = ROOT / "docs" / "gradients.md"
+    excerpts = "".join(block.text for block in blocks_of(path) if block.mark == "excerpt")
+    prose = _BLOCK.sub("", path.read_text(encoding="utf-8"))
+    names = set(re.findall(r"`(v\d+|\w+_\d+|c_before|d_[ch]_next|\d+ \* H)`", prose))
+    assert len(names) > 6
+    assert {
+        name for name in names if re.search(rf"\b{re.escape(name)}\b", excerpts) is None
+    } == set()

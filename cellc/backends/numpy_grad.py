@@ -195,7 +195,7 @@ def _text(writer: NumpyEmitter, derived: NumpyEmitter) -> str:
         f"    {given}: the gradient of the loss by the output, in the output's shape; or a",
         "        function that takes the output and returns it.",
         "    state: as for a call.",
-        *keyword_lines(writer)[: -2 if writer.schedule.written else None],
+        *keyword_lines(writer)[: -1 if writer.schedule.written else None],
         *([f"    d_state: the gradient by the final state ({states}), or None for zeros."]
           if cell.states else []),
         "",
