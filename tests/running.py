@@ -223,7 +223,7 @@ class GradientTrial(Trial):
         self.state = saved
         total = torch.zeros((), dtype=torch.float64)
         for value, weight in zip(listed(outputs), self.d_outputs, strict=True):
-            total = total + (_tensor(value) * torch.from_numpy(weight)).sum()
+            total = total + (tensor(value) * torch.from_numpy(weight)).sum()
         for value, weight in zip(listed(ends), self.d_state, strict=True):
             total = total + (value * torch.from_numpy(weight)).sum()
         wanted = {**dict(module.named_parameters()), **leaves, **state}
@@ -264,10 +264,10 @@ def listed(value: Any) -> list[Any]:
 
 
 def _array(value: Any) -> Array:
-    array: Array = _tensor(value).detach().numpy()
+    array: Array = tensor(value).detach().numpy()
     return array
 
 
-def _tensor(value: Any) -> Any:
+def tensor(value: Any) -> Any:
     """A value as a padded tensor."""
     return pad_packed_sequence(value)[0] if isinstance(value, PackedSequence) else value

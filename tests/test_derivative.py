@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+import torch.utils.checkpoint
 
 import cellc
 from cellc.backends.naming import class_name
 from cellc.loading import class_from
 from cellc.passes.saving import MODES
 from cellc.resources import shipped_specs
-from tests.running import GradientTrial
+from tests.running import GradientTrial, listed, tensor
 
 #: Cells with two states, a product behind a gate, masks, reductions, axes and several loops.
 SEVERAL = ("lstm", "gru", "phased_lstm", "zoneout_lstm", "layernorm_lstm", "grid_lstm_2d",
@@ -67,3 +69,43 @@ def test_every_memory_in_torch(name: str, memory: str) -> None:
     trial = GradientTrial(cellc.load(name), 7)
     want = trial.autograd(trial.module("O0", derived=False))
     assert far(trial.autograd(trial.module("O1", memory)), want) < 1e-9
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "peephole_lstm", "seq2seq_lstm", "highway"])
+def test_second_derivatives_go_through_autograd(name: str) -> None:
+    trial = GradientTrial(cellc.load(name), 9)
+    module = trial.module("O2")
+    inputs = [torch.from_numpy(x).requires_grad_() for x in trial.inputs]
+
+    def run(*values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        outputs, ends = trial.call(module, list(values))
+        return tuple(tensor(value) for value in [*listed(outputs), *listed(ends)])
+
+    assert torch.autograd.gradgradcheck(run, inputs, atol=1e-4)
+
+
+def test_nothing_is_kept_after_the_backward_pass() -> None:
+    module = cellc.compile("lstm")(3, 4)
+    output, _ = module(torch.randn(5, 2, 3))
+    output.sum().backward()
+    with pytest.raises(RuntimeError, match="second time"):
+        output.sum().backward()
+
+
+def test_a_checkpoint_around_a_module() -> None:
+    module, x = cellc.compile("gru")(3, 4, seed=0), torch.randn(5, 2, 3, requires_grad=True)
+    (plain,) = torch.autograd.grad(module(x)[0].sum(), x)
+    output = torch.utils.checkpoint.checkpoint(lambda x: module(x)[0], x, use_reentrant=False)
+    assert torch.allclose(torch.autograd.grad(output.sum(), x)[0], plain)
+
+
+def test_only_what_is_asked_for_is_computed() -> None:
+    module = cellc.compile("lstm")(3, 4)
+    module.W_f.requires_grad_(False)
+    x = torch.randn(5, 2, 3)
+    module(x)[0].sum().backward()
+    assert module.W_f.grad is None
+    assert x.grad is None
+    assert module.W_i.grad is not None
+    text = cellc.emit("lstm")
+    assert "if ctx.needs_input_grad[0]:" in text

@@ -144,7 +144,8 @@ def core_of(writer: NumpyEmitter) -> list[Item]:
                 core += lines(f"{writer.ids[name]}_start = {writer.ids[name]}")
         writer.region = region
         if isinstance(region, Loop):
-            core += [Remark("step by step, because each step needs the one before")]
+            side = "after" if region.backward else "before"
+            core += [Remark(f"step by step, because each step needs the one {side}")]
             core += writer.loop(region)
             continue
         found = writer.statements(region)

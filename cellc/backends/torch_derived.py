@@ -18,7 +18,7 @@ from cellc.ir import BATCH, NOWHERE, Dim, Loop, Schedule
 from cellc.ops import TABLE
 
 _IN_FUNCTION = Speller(SPELLER.backend, SPELLER.module, SPELLER.own, mode="training")
-_WORDS = ("ctx", "keep", "results", "slopes", "given", "training", "_", "here", "part")
+_WORDS = ("ctx", "saved", "keep", "results", "slopes", "given", "training", "_", "here", "part")
 
 
 class FunctionEmitter(TorchEmitter):

@@ -116,8 +116,9 @@ class GradientFunction:
             f"""
             ctx.set_materialize_grads(False)
             ctx.mark_non_differentiable(*results[{results}:{saved}])
-            ctx.save_for_backward(*given[:{tensors}], *results[:{saved}])
-            ctx.rest, ctx.steps = given[{tensors}:], results[{saved}:]
+            steps = results[{saved}:]
+            ctx.save_for_backward(*given[:{tensors}], *results[:{saved}], *sum(steps, []))
+            ctx.rest, ctx.lengths = given[{tensors}:], [len(each) for each in steps]
             """
         )
         return _static("def setup_context(ctx, given, results)", body)
@@ -139,14 +140,19 @@ class GradientFunction:
             pyast.docstring("Give the gradients of all arguments."),
             *lines(
                 f"""
+                saved = ctx.saved_tensors
                 if torch.is_grad_enabled():
-                    return replayed({self.name}.forward, ctx, {tensors}, slopes)
+                    return replayed({self.name}.forward, saved[:{tensors}], ctx.rest, slopes)
                 {", ".join([*slopes, "*_"])} = slopes
                 """
             ),
             *lines("\n".join(fills)),
-            *lines(f"{unpacked}, = ctx.saved_tensors\n{rest}, = ctx.rest"),
-            *(lines(f"{', '.join(self.steps)}, = ctx.steps") if self.steps else []),
+            *lines(f"{unpacked}, *steps = saved\n{rest}, = ctx.rest"),
+            *(
+                lines(f"{', '.join(self.steps)}, = in_lists(steps, ctx.lengths)")
+                if self.steps
+                else []
+            ),
             *self._givens(),
             *core,
             *map(Line, returned),

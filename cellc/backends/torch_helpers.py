@@ -165,18 +165,24 @@ def filled(slope, like):
     return torch.zeros_like(like) if slope is None else slope
 '''
 
+_IN_LISTS = '''
+def in_lists(values, lengths):
+    """Values in lists of the lengths."""
+    ends = [sum(lengths[: k + 1]) for k in range(len(lengths))]
+    return [values[end - length : end] for end, length in zip(ends, lengths)]
+'''
+
 _REPLAYED = '''
-def replayed(run, ctx, count, slopes):
+def replayed(run, given, rest, slopes):
     """The backward pass by autograd, through which gradients can flow a second time."""
-    given = ctx.saved_tensors[:count]
     with torch.enable_grad():
-        results = run(*given, *ctx.rest[:-1], False)
+        results = run(*given, *rest[:-1], False)
     pairs = [(r, s) for r, s in zip(results, slopes) if s is not None and r.requires_grad]
     outputs, slopes = zip(*pairs)
     wanted = [value for value in given if value is not None and value.requires_grad]
     found = iter(torch.autograd.grad(outputs, wanted, slopes, create_graph=True, allow_unused=True))
     slopes = [next(found) if v is not None and v.requires_grad else None for v in given]
-    return (*slopes, *[None] * len(ctx.rest))
+    return (*slopes, *[None] * len(rest))
 '''
 
 #: The functions by name, in the order in which a file defines them.
@@ -197,6 +203,7 @@ HELPERS = {
     "blocks": _BLOCKS,
     "derives": _DERIVES,
     "filled": _FILLED,
+    "in_lists": _IN_LISTS,
     "replayed": _REPLAYED,
 }
 
