@@ -52,6 +52,7 @@ KINDS = {
     "reduction": "All elements along the last dimension together.",
     "sequence": "All steps of a sequence together. What needs the whole of a sequence cannot be "
     "part of the loop that computes it.",
+    "total": "Sums over all sequences, over all steps, or both: gradients of what is shared.",
     "random": "Draws. They stand in initial values of parameters only.",
 }
 

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 import cellc
-from cellc.ir import Cell, print_cell, print_schedule, verify
+from cellc.ir import Cell, parse_schedule, print_cell, print_schedule, verify
+from cellc.ops import TABLE
 from cellc.passes.algebra import Algebra, Combine
 from cellc.passes.base import Pass, name_of
 from cellc.passes.cse import Cse
 from cellc.passes.dce import Dce
+from cellc.passes.derivative import derivative
 from cellc.passes.extents import Extents
 from cellc.passes.factor import FactorProducts
 from cellc.passes.fold import Fold
@@ -20,7 +22,10 @@ from cellc.passes.fuse_elementwise import FuseElementwise
 from cellc.passes.fuse_matmul import FuseMatmul
 from cellc.passes.hoist import RegroupSums, SplitProducts
 from cellc.passes.join_products import JoinProducts
-from cellc.passes.pipelines import firings
+from cellc.passes.known_factors import KnownFactors
+from cellc.passes.pipelines import firings, optimise
+from cellc.passes.plan import gradient
+from cellc.passes.saving import derived_cell, saved_values
 from cellc.passes.share_complement import ShareComplement
 from cellc.passes.strength import Strength
 from tests.running import Trial, difference
@@ -135,9 +140,28 @@ def test_a_rule_does_not_cost_what_others_still_need() -> None:
     assert Algebra().run(cell) == cell
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru", "peephole_lstm"])
+@pytest.mark.parametrize(
+    "name", ["lstm", "gru", "peephole_lstm", "phased_lstm", "layernorm_lstm", "grid_lstm_2d"]
+)
 def test_scheduled_form(name: str, golden: Callable[[Path, str], None]) -> None:
-    golden(GOLDEN / "schedule" / f"{name}.txt", print_schedule(cellc.schedule(cellc.load(name))))
+    schedule = cellc.schedule(cellc.load(name))
+    golden(GOLDEN / "schedule" / f"{name}.txt", print_schedule(schedule))
+    back = gradient(schedule.cell, "O2").schedule
+    golden(GOLDEN / "schedule" / f"{name}_derivative.txt", print_schedule(back))
+    verify(back.cell)
+    assert parse_schedule(print_schedule(back), TABLE) == back
+
+
+def test_known_factors_leave_the_loop(golden: Callable[[Path, str], None]) -> None:
+    cell = optimise(cellc.load("lstm"), "O2")
+    joint = derivative(cell)
+    before = derived_cell(cell, joint, saved_values(cell, joint))
+    after = KnownFactors().run(before)
+    verify(after)
+    assert KnownFactors().run(after) == after
+    assert KnownFactors().run(cellc.load("lstm")) == cellc.load("lstm")
+    golden(GOLDEN / "passes" / "known_factors.txt",
+           f"# before\n{print_cell(before)}\n# after\n{print_cell(after)}")  # fmt: skip
 
 
 @pytest.mark.parametrize("target", ["numpy", "torch"])

@@ -132,7 +132,7 @@ class GradientFunction:
         kept = [*self.arguments.names, *self.outputs, *("_" for _ in self.states), *self.saved]
         unpacked = ", ".join(name if name in used else "_" for name in kept)
         rest = ", ".join(name if name in used else "_" for name in [*self.arguments.rest, "keep"])
-        likes = [f"ctx.saved_tensors[{tensors + place}]" for place in range(len(slopes))]
+        likes = [f"saved[{tensors + place}]" for place in range(len(slopes))]
         fills = [
             f"{slope} = filled({slope}, {like})" for slope, like in zip(slopes, likes, strict=True)
         ]

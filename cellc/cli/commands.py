@@ -21,6 +21,7 @@ from cellc.cli.options import (
     CellName,
     Couplings,
     Level,
+    Memory,
     Output,
     Pruned,
     Sizes,
@@ -49,12 +50,13 @@ from cellc.frontend.library import read_cells, read_file
 from cellc.frontend.lineage import lineage_of
 from cellc.ir import Cell, print_cell, print_schedule
 from cellc.passes.pipelines import firings, optimise, steps
+from cellc.passes.plan import gradient
 from cellc.resources import shipped_specs
 from cellc.syntax import parse_file
 from cellc.syntax.characters import read_source
 from cellc.syntax.format import format_source
 from cellc.views.diff import difference
-from cellc.views.explain import comparison, fired, sentences
+from cellc.views.explain import backward, comparison, fired, sentences
 from cellc.views.latex import latex
 from cellc.views.summary import Summary, summarise
 
@@ -154,6 +156,7 @@ def compile_cell(
     name: CellName,
     target: Annotated[str, typer.Option(help=f"One of: {', '.join(BACKENDS)}.")] = "torch",
     level: Level = "O2",
+    memory: Memory = "balanced",
     size: Sizes = None,
     couple: Couplings = None,
     pruned: Pruned = False,
@@ -166,7 +169,7 @@ def compile_cell(
     Another cell than the file's: `cellc compile vanilla_lstm --couple "f = 1 - i"`
     """
     cell = transformed(load_sized(name, size), couple, pruned)
-    text = driver.emit(cell, target, known_level(level))
+    text = driver.emit(cell, target, known_level(level), memory)
     if output is None:
         typer.echo(text, nl=False)
     else:
@@ -207,12 +210,22 @@ def print_ir(
     print_between: Annotated[
         bool, typer.Option("--print-between", help="Print the cell after every pass.")
     ] = False,
+    derived: Annotated[
+        bool, typer.Option("--derivative", help="Print the derivative in its place.")
+    ] = False,
+    memory: Memory = "balanced",
 ) -> None:
     """Print the intermediate representation.
 
     Example: `cellc ir lstm -O O2 --print-between`
+
+    The derivative of the cell: `cellc ir lstm -O O2 --derivative --schedule`
     """
     cell, level = transformed(load_sized(name, size), couple, pruned), known_level(level)
+    if derived:
+        back = gradient(optimise(cell, level), level, memory).schedule
+        typer.echo(print_schedule(back) if scheduled else print_cell(back.cell))
+        return
     if print_between:
         typer.echo(f"# as written\n{print_cell(cell)}")
         before = cell
@@ -232,6 +245,7 @@ def explain(
     name: CellName,
     level: Level = "O2",
     size: Sizes = None,
+    memory: Memory = "balanced",
     couple: Couplings = None,
     pruned: Pruned = False,
 ) -> None:
@@ -244,7 +258,9 @@ def explain(
     before, after = driver.schedule(cell, "O0"), driver.schedule(cell, level)
     console = Console()
     log = [(firing.rule, firing.value) for firing in firings(cell, level)]
-    for sentence in [*fired(log), *sentences(after)]:
+    back = gradient(after.cell, level, memory)
+    told = [*fired(log), *sentences(after), "", *backward(after, back, sizes)]
+    for sentence in told:
         console.print(Text(sentence))
     title = f"for {sizes_text(sizes)}" if sizes else None
     table = Table("", "as written", level, box=None, title=title, title_justify="left")

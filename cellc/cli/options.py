@@ -25,6 +25,9 @@ from cellc.transforms.prune import prune
 from cellc.transforms.removed import removed
 
 CellName = Annotated[str, typer.Argument(metavar="CELL", help="A shipped cell or a .cell file.")]
+Memory = Annotated[
+    str, typer.Option("--memory", help="What the backward pass keeps: low, balanced or fast.")
+]
 Level = Annotated[str, typer.Option("--level", "-O", help="Optimisation: O0, O1 or O2.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Sizes = Annotated[

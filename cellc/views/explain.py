@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from cellc.ir import AtOnce, Cell, Dim, Loop, Once, Region, Schedule, reached
+from cellc.ir import NOWHERE, AtOnce, Cell, Dim, Gradient, Loop, Once, Region, Schedule, reached
+from cellc.ir.dimension import product
 from cellc.ir.types import sequence_axis
 from cellc.ops import TABLE
 from cellc.ops.notation import expression_of
@@ -61,6 +62,23 @@ MEASURES: tuple[Measure, ...] = (
 )  # fmt: skip
 
 
+def backward(schedule: Schedule, back: Gradient, sizes: Mapping[str, int]) -> list[str]:
+    """The derivative told in order, and what a step keeps for it in single precision."""
+    cell = schedule.cell
+    outputs = set(cell.values("output").values())
+    kept = [
+        name for name in back.saved
+        if sequence_axis(cell.nodes[name].type.extent) and name not in outputs
+    ]  # fmt: skip
+    numbers = Dim.of(0)
+    for name in kept:
+        numbers = numbers + product(cell.nodes[name].type.shape)
+    cost = f"{numbers} numbers" if kept else "nothing"
+    cost += f", {4 * numbers.evaluate(sizes):,} bytes," if kept else ""
+    first = f"Backward, from the last step to the first: a step keeps {cost} beside its outputs."
+    return [first, *sentences(back.schedule)]
+
+
 def sentences(schedule: Schedule) -> list[str]:
     """The schedule told in order."""
     told = [_sentence(schedule, region) for region in schedule.regions]
@@ -98,7 +116,9 @@ def _sentence(schedule: Schedule, region: Region) -> str:
         return ""
     stacked = _stacked(cell, work)
     if isinstance(region, Once):
-        return f"Once per call, from weights alone: {counts}."
+        first = all(cell.nodes[a].type.extent == NOWHERE for n in work for a in cell.nodes[n].args)
+        whence = "from weights alone" if first else "summed over all steps and sequences"
+        return f"Once per call, {whence}: {counts}."
     if isinstance(region, AtOnce):
         axis = sequence_axis(region.extent)
         when = "Once per sequence" if axis is None else "For all steps at once"
@@ -145,6 +165,7 @@ def _counted(schedule: Schedule, names: Sequence[str]) -> str:
         "contraction": ("matrix product", "matrix products"),
         "elementwise": ("elementwise operation", "elementwise operations"),
         "reduction": ("reduction", "reductions"),
+        "total": ("sum of products", "sums of products"),
         "structural": ("join or slice", "joins and slices"),
         "sequence": ("operation over whole sequences", "operations over whole sequences"),
     }
