@@ -15,6 +15,7 @@ from cellc.ir import Cell
 from cellc.transforms.couple import couple
 from cellc.transforms.prune import prune
 from cellc.transforms.removed import removed
+from cellc.transforms.truncate import truncate
 from cellc.views.jacobians import jacobians
 
 __version__ = "0.1.0"
@@ -33,4 +34,5 @@ __all__ = [
     "prune",
     "removed",
     "schedule",
+    "truncate",
 ]

@@ -281,6 +281,7 @@ CODES: dict[str, str] = {
     # use
     "not-an-equation": "Something else stands where an equation is meant.",
     "bad-ir": "The text form of the IR does not parse or verify.",
+    "not-a-step-count": "Backpropagation is to be cut at no number of steps.",
     "no-derivative": "An op has no derivative.",
     "unknown-memory": "There is no such way to keep values for the backward pass.",
     "unknown-level": "No optimisation level has this name.",

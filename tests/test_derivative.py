@@ -109,3 +109,40 @@ def test_only_what_is_asked_for_is_computed() -> None:
     assert module.W_i.grad is not None
     text = cellc.emit("lstm")
     assert "if ctx.needs_input_grad[0]:" in text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "input d_output[H], saved[H]\nstate h[H], d_h[H]\nspread = tanh(W·d_output)\n"
+        "h' = spread*d_h + saved + h*0\nd_h' = h + spread\noutput h'",
+        "input x[H]\nstate h[H]\nd_x = tanh(W·x + b)\nresults = 2*d_x\nh' = results + h\n"
+        "output h'\noutput d_x",
+        "input x[H]\nstate keep[H]\npart = sigmoid(W·[keep, x])\nkeep' = part*keep + x\n"
+        "here = keep'*2\noutput here",
+    ],
+)
+def test_names_of_the_cell_do_not_meet_those_of_the_derivative(body: str) -> None:
+    trial = GradientTrial(cellc.parse(f"cell c\n{body}\n"), 1)
+    want = trial.autograd(trial.module("O0", derived=False))
+    assert far(trial.numpy_gradients(), want) < 1e-9
+    assert far(trial.autograd(trial.module("O2")), want) < 1e-9
+
+
+def test_a_start_that_is_learnt_has_a_gradient_unless_a_state_is_given() -> None:
+    cell = cellc.parse(
+        "cell c\ninput x[H]\nparam h0[H] = 1\nstate h[H] = h0\nh' = tanh(W·h + x)\noutput h'\n"
+    )
+    run, x = cellc.compile(cell, "numpy")(3), np.ones((4, 2, 3))
+    slope = run.grad(x, lambda output: output)["h0"]
+    start = run.params["h0"]
+    for place in range(3):
+        losses = []
+        for step in (1e-6, -1e-6):
+            run.params["h0"] = start + step * np.eye(3)[place]
+            losses.append((run(x)[0] ** 2).sum() / 2)
+        assert slope[place] == pytest.approx((losses[0] - losses[1]) / 2e-6, rel=1e-5)
+    run.params["h0"] = start
+    given = run.grad(x, lambda output: output, state=np.ones((2, 3)))
+    assert not given["h0"].any()
+    assert given["h"].any()

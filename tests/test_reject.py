@@ -101,6 +101,7 @@ CAUSED: dict[str, Callable[[Path], object]] = {
     "unknown-name-coupled": lambda folder: cellc.couple(cellc.load("phased_lstm"), "kk = 1"),
     "not-a-dimension-argument": lambda folder: cellc.load("lstm", H=0),
     "not-a-dimension-fraction": lambda folder: cellc.load("highway", L=2.5),  # type: ignore[arg-type]
+    "not-a-step-count": lambda folder: cellc.truncate(cellc.load("gru"), 0),
     "no-derivative": _no_derivative,
     "unknown-memory": lambda folder: cellc.emit("gru", memory="none"),
     "unknown-level": lambda folder: cellc.emit("gru", level="O9"),

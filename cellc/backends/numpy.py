@@ -161,7 +161,8 @@ def _reset(writer: NumpyEmitter) -> list[Item]:
 def _has_steps(writer: NumpyEmitter) -> bool:
     """Whether running a single step makes sense: all steps are of time, and none needs others."""
     cell = writer.cell
-    return writer.axes == (TIME,) and not writer.over_sequences and bool(cell.inputs or cell.states)
+    counts = any(isinstance(dict(n.attrs).get("axis"), str) for n in cell.nodes.values())
+    return writer.axes == (TIME,) and not counts and bool(cell.inputs or cell.states)
 
 
 def _in_one_region(schedule: Schedule) -> NumpyEmitter:

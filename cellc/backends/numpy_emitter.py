@@ -22,7 +22,8 @@ SPELLER = Speller("numpy", "np", mode="training")
 _RESERVED = (
     "np", "math", "zlib", "self", "p", "state", "lengths", "steps", "batch", "now", "alive",
     "ends", "batched", "draw", "seed", "dtype", "given", "training", "draws", "rng", "drawn",
-    "trace", "traced", "name", "value", "d_state", "d_outputs", "gradients", "cotangent", "later",
+    "trace", "traced", "name", "value", "d_state", "d_output", "d_outputs",
+    "gradients", "cotangent", "later",
 )  # fmt: skip
 
 

@@ -14,7 +14,6 @@ from cellc.backends.spelling import Speller, call_arguments, dimension
 from cellc.ir import NOWHERE, AtOnce, Cell, Dim, Loop, Node, Once, Region, Schedule
 from cellc.ir.types import Shape, positions, sequence_axis, shape_text
 from cellc.ops import TABLE
-from cellc.ops.sequence import axis_of
 from cellc.ops.transposed import summed_axes
 
 
@@ -313,7 +312,8 @@ def _axis_along(node: Node) -> str | None:
     kind, attrs = TABLE[node.op.name].kind, dict(node.attrs)
     if kind == "total":
         return sequence_axis(summed_axes(attrs))
-    return axis_of(attrs) if kind == "sequence" else None
+    axis = attrs.get("axis")
+    return axis if isinstance(axis, str) else None
 
 
 def _needs_all(user: Node) -> bool:

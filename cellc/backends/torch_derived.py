@@ -18,7 +18,6 @@ from cellc.ir import BATCH, NOWHERE, Dim, Loop, Schedule
 from cellc.ops import TABLE
 
 _IN_FUNCTION = Speller(SPELLER.backend, SPELLER.module, SPELLER.own, mode="training")
-_WORDS = ("ctx", "saved", "keep", "results", "slopes", "given", "training", "_", "here", "part")
 
 
 class FunctionEmitter(TorchEmitter):
@@ -27,7 +26,7 @@ class FunctionEmitter(TorchEmitter):
     def __init__(
         self, schedule: Schedule, known: Mapping[str, str] | None = None, taken: Iterable[str] = ()
     ) -> None:
-        super().__init__(schedule, _IN_FUNCTION, known, [*taken, *_WORDS])
+        super().__init__(schedule, _IN_FUNCTION, known, taken)
         self.forward: Schedule = schedule
 
     def param(self, name: str) -> ast.expr:

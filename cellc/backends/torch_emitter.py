@@ -34,8 +34,9 @@ SPELLER = Speller(
 _RESERVED = (
     "torch", "nn", "F", "Tensor", "PackedSequence", "math", "zlib", "self", "state", "sizes",
     "rows", "shifted", "name", "value", "shape", "wrong", "other", "same", "lead", "ended",
-    "ragged", "packed", "batched", "draw", "seed", "real", "device", "dtype", "batch_first",
-    "steps", "parts", "output", "like", "batch", "outputs", "trace", "traced", "draws",
+    "ragged", "packed", "given", "batched", "draw", "seed", "real", "device", "dtype",
+    "batch_first", "steps", "parts", "output", "like", "batch", "outputs", "trace", "traced", "draws",
+    "ctx", "saved", "keep", "results", "slopes", "training", "here", "part", "_",
     "generator", "known", "unknown", "own", "kept", "fresh", "which", "pad_packed_sequence",
     *HELPERS,
 )  # fmt: skip

@@ -25,6 +25,7 @@ from cellc.cli.options import (
     Output,
     Pruned,
     Sizes,
+    Truncation,
     chosen,
     guarded,
     known_level,
@@ -55,6 +56,7 @@ from cellc.resources import shipped_specs
 from cellc.syntax import parse_file
 from cellc.syntax.characters import read_source
 from cellc.syntax.format import format_source
+from cellc.transforms.truncate import truncate
 from cellc.views.diff import difference
 from cellc.views.explain import backward, comparison, fired, sentences
 from cellc.views.latex import latex
@@ -157,6 +159,7 @@ def compile_cell(
     target: Annotated[str, typer.Option(help=f"One of: {', '.join(BACKENDS)}.")] = "torch",
     level: Level = "O2",
     memory: Memory = "balanced",
+    steps: Truncation = None,
     size: Sizes = None,
     couple: Couplings = None,
     pruned: Pruned = False,
@@ -169,6 +172,7 @@ def compile_cell(
     Another cell than the file's: `cellc compile vanilla_lstm --couple "f = 1 - i"`
     """
     cell = transformed(load_sized(name, size), couple, pruned)
+    cell = cell if steps is None else truncate(cell, steps)
     text = driver.emit(cell, target, known_level(level), memory)
     if output is None:
         typer.echo(text, nl=False)

@@ -25,6 +25,9 @@ from cellc.transforms.prune import prune
 from cellc.transforms.removed import removed
 
 CellName = Annotated[str, typer.Argument(metavar="CELL", help="A shipped cell or a .cell file.")]
+Truncation = Annotated[
+    int | None, typer.Option("--truncate", help="Cut backpropagation at every so many steps.")
+]
 Memory = Annotated[
     str, typer.Option("--memory", help="What the backward pass keeps: low, balanced or fast.")
 ]

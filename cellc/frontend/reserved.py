@@ -80,6 +80,7 @@ def check_reserved(model: Model, found: Collector) -> None:
 
 def _is_layer(name: str) -> bool:
     op = find(name)
+    op = op if op is not None and op.written else None
     return name in FUNCTIONS or name in COMBINATOR_NAMES or (op is not None and not op.leaf)
 
 

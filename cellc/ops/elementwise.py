@@ -112,6 +112,14 @@ UNARY = (
     _unary("cos", "The cosine.", "xp.cos(a)", "-g*sin(a)", range=(-1, 1), flops=4),
 )  # fmt: skip
 
+CUTS = (
+    _unary("stop", "The value itself, through which no gradient flows.", "a", None,
+           spellings={"torch": "a.detach()"}, latex=r"\operatorname{stop}($a)", flops=0),
+    Op("cut", "The value itself; a gradient flows through it where w is 1.", "elementwise",
+       ("a", "w"), spelling="a", spellings={"torch": "torch.where(w > 0, a, a.detach())"},
+       derivative=("g*w", None), latex="$a", glyph="✂", flops=0, written=False),
+)  # fmt: skip
+
 _BOTH = (frozenset({0, 1}),)
 _EACH = (frozenset({0}), frozenset({1}))
 
@@ -176,4 +184,4 @@ TERNARY = (
        latex=r"$a \odot $b + $c", glyph="×+", flops=2),
 )  # fmt: skip
 
-OPS = (*LEAVES, *UNARY, *BINARY, *COMPARISONS, *TERNARY)
+OPS = (*LEAVES, *UNARY, *CUTS, *BINARY, *COMPARISONS, *TERNARY)

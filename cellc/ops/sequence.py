@@ -158,6 +158,10 @@ def _lengthened(args: Sequence[Type], attrs: Attrs) -> Type:
     return Type(args[0].shape, args[0].extent | {BATCH, axis_of(attrs)})
 
 
+def _each_step(args: Sequence[Type], attrs: Attrs) -> Type:
+    return Type((), frozenset({BATCH, axis_of(attrs)}))
+
+
 def _narrowed(args: Sequence[Type], attrs: Attrs) -> Type:
     return Type(args[0].shape[1:], args[0].extent)
 
@@ -183,6 +187,20 @@ def every_step(a, steps, ends):
     """The value at every step of each sequence, zeros behind its end."""
     alive = np.arange(steps)[:, None] < ends
     return np.where(alive.reshape(*alive.shape, *(1,) * (a.ndim - 1)), a, 0)
+'''
+
+_NUMPY_WITHIN = '''
+def within(every, steps, batch, dtype):
+    """0 at every so many steps, else 1."""
+    cuts = np.arange(steps)[:, None] % every == 0
+    return np.broadcast_to(np.where(cuts, 0, 1).astype(dtype), (steps, batch))
+'''
+
+_TORCH_WITHIN = '''
+def within(every, sizes, like):
+    """0 at every so many steps, else 1, as rows."""
+    kept = [like.new_full((rows,), float(step % every > 0)) for step, rows in enumerate(sizes)]
+    return torch.cat(kept)
 '''
 
 _NUMPY_WINDOW_SUM = '''
@@ -292,6 +310,12 @@ OPS = (
        spellings={"torch": "window_sum(a, sizes, packed)"},
        helpers={"numpy": _NUMPY_WINDOW_SUM, "torch": _TORCH_WINDOW_SUM},
        linear=(frozenset({0}),), latex=r"\sum $a", glyph="Σ", written=False),
+    Op("within", "0 at every so many steps, where truncated backpropagation cuts, else 1.",
+       "structural", (), rule=_each_step, range=(0, 1), flops=0, written=False,
+       spelling="within(every, steps, batch, self.dtype)",
+       spellings={"torch": "within(every, sizes, like)"},
+       helpers={"numpy": _NUMPY_WITHIN, "torch": _TORCH_WITHIN},
+       latex=r"[t \bmod n > 0]", glyph="✂"),
     Op("final", "The value that a state has when its loop has ended.", "sequence", ("a",),
        rule=_reduced, spelling="a", linear=(frozenset({0}),), latex="$a", glyph="end", flops=0,
        written=False),
