@@ -3,6 +3,7 @@
 # make zoo     train every shipped cell for a moment; writes docs/zoo-training.md
 # make test    style, types and the everyday tests
 # make test-all  the slow tests too
+# make random  prove the passes on CELLS random cells
 # make docs    regenerate docs/ops.md, docs/zoo.md and the pictures
 # make bench   compare emitted code with hand-written loops
 
@@ -10,7 +11,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo numpy zoo test test-all docs bench format clean
+.PHONY: demo numpy zoo test test-all random docs bench format clean
 
 demo: .venv/demo
 	$(BIN)/python examples/japanese_vowels.py
@@ -29,6 +30,10 @@ test: .venv/dev
 
 test-all: .venv/dev
 	$(BIN)/python -m pytest -n auto
+
+CELLS ?= 2000
+random: .venv/dev
+	CELLC_RANDOM_CELLS=$(CELLS) $(BIN)/python -m pytest -n auto tests/test_properties.py -k many
 
 docs: .venv/dev
 	$(BIN)/python docs/generate.py

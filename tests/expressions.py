@@ -25,7 +25,7 @@ SMOOTH = (
 )  # fmt: skip
 SUMS = (
     "(({e}) + ({e}))", "(({e}) - ({e}))", "(({e})*({e}))", "(({e}) + ({e}) + ({e}))",
-    "({s}*({e}))", "(({e}) + {s})", "({e} + p_{i})", "({q}*({e}) + ({e}))", "({q}*{n})",
+    "({s}*({e}))", "(({e}) + {s})", "({e} + o_{i})", "({q}*({e}) + ({e}))", "({q}*{n})",
 )  # fmt: skip
 KINKS = (
     "abs({e})", "relu({e})", "max({e}, {e})", "min({e}, {e})", "max({e}, 0)", "max({n}, {n})",
@@ -162,8 +162,8 @@ class Writer:
 
     def _support(self, form: str, shape: str, number: str | None) -> None:
         """Declare what a form reads by a name of its own."""
-        if "p_{i}" in form:
-            self.head.append(f"param p_{number}[{shape}]")
+        if "o_{i}" in form:
+            self.head.append(f"param o_{number}[{shape}]")
         for name, declared in (("S_H", "[H, H] shared"), ("S_I", "[H, I] shared")):
             if name in form and not any(f"param {name}[" in line for line in self.head):
                 self.head.append(f"param {name}{declared}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 
 import pytest
 from hypothesis import HealthCheck, given, note, seed, settings
@@ -70,12 +71,12 @@ def check_passes(text: str, number: int) -> None:
     """All that passes and backends promise, of one cell."""
     cell, trials = drawn(text, number)
     reference = Reference(cell, trials)
-    schedules = {cell: _checked(cell)}
+    schedules = {cell: _checked(cell, "whole")}
     for what, old, new in rewritten(cell):
         if new == old:
             continue
         if new not in schedules:
-            schedules[new] = _checked(new)
+            schedules[new] = _checked(new, what)
         check_work(schedules[old], schedules[new], what)
         if " of " not in what:
             reference.check(results(trials, emitted(new, "numpy", cell)), what)
@@ -84,13 +85,19 @@ def check_passes(text: str, number: int) -> None:
         reference.check(results_of_torch(trials, kind), f"torch at {level}")
 
 
-def _checked(cell: Cell) -> Schedule:
-    """The cell's schedule; both are sound and what their printed texts say."""
+def _checked(cell: Cell, what: str) -> Schedule:
+    """The cell's schedule; both are sound and what their printed texts say.
+
+    To save time, texts are read back of what a pass does alone and of what whole levels do, and
+    schedules only of the latter.
+    """
     verify(cell)
     schedule = Scheduler().run(cell)
     verify(schedule.cell)
-    assert parse_cell(print_cell(cell), TABLE) == cell
-    assert parse_schedule(print_schedule(schedule), TABLE) == schedule
+    if " of " not in what:
+        assert parse_cell(print_cell(cell), TABLE) == cell
+    if " of " not in what and " alone" not in what:
+        assert parse_schedule(print_schedule(schedule), TABLE) == schedule
     return schedule
 
 
@@ -106,18 +113,22 @@ def test_layout_keeps_the_meaning_and_is_stable(text: str) -> None:
 @_SETTINGS
 @given(specs(), st.randoms(use_true_random=False))
 def test_the_key_ignores_names_and_order(text: str, random: random.Random) -> None:
+    """All but that of the states that `prev` and calls make: a call returns these in order, by
+    name and as they are written, and so another order is another cell."""
     cell = cellc.parse(text)
-    renamed = text.replace("v0", "alpha").replace("W_1", "V_1").replace("drawn", "other")
-    assert cellc.parse(renamed).key() == cell.key()
+    for name, other in (("v0", "v0_other"), ("W_1", "Z_1"), ("drawn", "other")):
+        text = re.sub(rf"\b{name}\b", other, text)
+    assert cellc.parse(text).key() == cell.key()
     lines = text.splitlines()
     equations = [line for line in lines if line.split()[0] not in STATEMENTS]
     random.shuffle(equations)
     others = [line for line in lines if line.split()[0] in STATEMENTS]
-    shuffled = "\n".join([*others[:-1], *equations, others[-1]])
-    assert cellc.parse(shuffled).key() == cell.key()
+    shuffled = cellc.parse("\n".join([*others[:-1], *equations, others[-1]]))
+    if shuffled.states == cellc.parse(text).states:
+        assert shuffled.key() == cell.key()
 
 
-@_SETTINGS
+@settings(_SETTINGS, max_examples=30)
 @given(specs())
 def test_emitted_text_is_the_same_every_time(text: str) -> None:
     for target in ("numpy", "torch"):

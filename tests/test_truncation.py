@@ -21,7 +21,7 @@ def test_parts_that_start_with_numbers(name: str, derived: bool) -> None:
     output, _ = cut(x)
     found = torch.autograd.grad((output * weights).sum(), [x, *cut.parameters()])
     state, total = None, torch.zeros((), dtype=torch.float64)
-    for part, weight in zip(x.split(4), weights.split(4), strict=True):
+    for part, weight in zip(torch.split(x, 4), torch.split(weights, 4), strict=True):
         output, state = whole(part, state)
         total = total + (output * weight).sum()
         state = tuple(s.detach() for s in state) if isinstance(state, tuple) else state.detach()

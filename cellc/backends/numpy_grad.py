@@ -30,6 +30,8 @@ def derived_writer(writer: NumpyEmitter) -> NumpyEmitter:
         for name, node in back.schedule.cell.nodes.items()
         if name in writer.cell.nodes and node.op.leaf and node.op.name != "option"
     }
+    if len(back.outputs) == 1:
+        known |= dict.fromkeys(back.outputs.values(), "d_output")
     derived = NumpyEmitter(back.schedule, SPELLER, known, taken)
     writer.given = {s: f"{derived.ids[back.states[s]]}_given" for s in _started(back)}
     return derived

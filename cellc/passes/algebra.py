@@ -85,7 +85,7 @@ COMBINE = (
 
 @dataclass(frozen=True)
 class Algebra:
-    """Rewrites by the rules, until none applies.
+    """Rewrites by the rules where that costs no operation, until none applies.
 
     Before::
 
@@ -104,7 +104,7 @@ class Algebra:
 
     def run_logged(self, cell: Cell) -> tuple[Cell, list[Firing]]:
         """The cell, and which rule fired where."""
-        return rewrite(cell, self.rules)
+        return rewrite(cell, self.rules, saving=True)
 
 
 @dataclass(frozen=True)

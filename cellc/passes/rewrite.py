@@ -32,18 +32,20 @@ def _is_product(function: str) -> bool:
 Bindings = dict[tree.Expression, str]
 
 
-def rewrite(cell: Cell, rules: Sequence[str], combining: bool = False) -> tuple[Cell, list[Firing]]:
+def rewrite(
+    cell: Cell, rules: Sequence[str], combining: bool = False, saving: bool = False
+) -> tuple[Cell, list[Firing]]:
     """The cell rewritten until no rule applies, and the log of what fired where.
 
-    A rule does not apply where it would cost operations, because what it joins is used
-    elsewhere as well, has fewer elements, or is known before the loop that it is used in.
+    With ``saving`` a rule applies only where it costs no operation: what it joins may be used
+    elsewhere as well, have fewer elements, or be known before the loop that it is used in.
     With ``combining`` a rule applies only where all operations that it joins are in one
     loop, or all in none, and every name in it stands for a value of the result's shape.
     What is computed once per sequence is not joined with what is computed at every step.
     """
     log: list[Firing] = []
     while True:
-        step = _Sweep(cell, rules, combining)
+        step = _Sweep(cell, rules, combining, saving)
         changed = Dce().run(step.run())
         log += step.log
         if not step.log:
@@ -80,10 +82,11 @@ def _flops_of(call: tree.Call) -> int:
 class _Sweep:
     """One pass over all nodes, operands first."""
 
-    def __init__(self, cell: Cell, rules: Sequence[str], combining: bool) -> None:
+    def __init__(self, cell: Cell, rules: Sequence[str], combining: bool, saving: bool) -> None:
         self.edit, self.uses = Edit(cell), cell.uses
         self.rules = _parsed(tuple(rules))
-        self.loops, self.combining = loops_of(cell), combining
+        self.combining, self.saving = combining, saving
+        self.loops = loops_of(cell) if combining or saving else {}
         self.log: list[Firing] = []
 
     def run(self) -> Cell:
@@ -106,8 +109,10 @@ class _Sweep:
             return False
         if rule.bound is not None and not self._holds(rule.bound, bindings):
             return False
+        if self.saving and self._saved(rule.before, name, bindings) < _flops(rule.after):
+            return False
         if not self.combining:
-            return self._saved(rule.before, name, bindings) >= _flops(rule.after)
+            return True
         joined = [node for part, node in bindings.items() if isinstance(part, tree.Call)]
         if any(self.loops.get(node) != self.loops.get(name) for node in joined):
             return False
