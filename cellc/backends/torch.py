@@ -97,7 +97,7 @@ def emit(schedule: Schedule, source: Cell) -> str:
     twin = torch_cells.twin_of(source)
     body: list[Item] = [pyast.docstring(_class_text(writer, twin))]
     body += [item for line in writer.fixed_lines() for item in (Blank(), line)]
-    body += [Blank(), *lines("derived = True")] if runner.function else []
+    body += [Blank(), *lines(f"derived = {_has_loop(schedule)}")] if runner.function else []
     for method in _methods(writer, written, twin, runner):
         body += [Blank(), method]
     head = quote_statements(f"class {class_name(source.name)}(nn.Module):\n    pass")[0]
@@ -111,6 +111,11 @@ def emit(schedule: Schedule, source: Cell) -> str:
     rest += [*runner.function, Blank(2)] if runner.function else []
     text = [pyast.docstring(docs.module_text(source)), Blank(), *_imports([*rest, made])]
     return pyast.write([*text, *rest, made])
+
+
+def _has_loop(schedule: Schedule) -> bool:
+    """Whether the derivative has a loop; without one autograd does the same with less ado."""
+    return schedule.gradient is not None and bool(schedule.gradient.schedule.loops)
 
 
 @dataclass(frozen=True)
