@@ -216,7 +216,7 @@ def main() -> None:
     asked = arguments()
     torch.set_num_threads(1)
     now = process_time if asked.cpu_time else perf_counter
-    seconds = asked.seconds or (0.3 if asked.quick else 1.5)
+    seconds = asked.seconds or (0.2 if asked.quick else 0.5)
     known = {(f.cell, f.batch, f.hidden): f for f in read(asked.json)}
     sizes = SIZES[::2] if asked.quick else SIZES
     wanted = [(cell, *size) for cell in asked.cells.split(",") for size in sizes]
@@ -234,7 +234,8 @@ def main() -> None:
         console.print(table)
     if asked.write:
         RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{asked.write}.md").write_text(page(results), encoding="utf-8")
+        clock = "processor time" if asked.cpu_time else "elapsed time"
+        (RESULTS / f"{asked.write}.md").write_text(page(results, clock), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -189,8 +189,8 @@ def drawn(results: Sequence[Figures]) -> list[Table]:
     return [sheet.drawn() for sheet in sheets(results)]
 
 
-def page(results: Sequence[Figures]) -> str:
-    """The results as a page."""
+def page(results: Sequence[Figures], clock: str) -> str:
+    """The results as a page; ``clock`` is the kind of time that was measured."""
     text = f"""
 # The derived backward pass
 
@@ -198,7 +198,8 @@ A training step, forward and backward, of emitted Torch modules with their deriv
 against autograd through the same emitted loop and, of some cells, through a loop written by hand.
 The derived step keeps what `memory="balanced"` says unless another name stands there.
 
-T={LENGTH}, I=H, float32; {setting()}. Written by `benchmarks/gradient.py`.
+T={LENGTH}, I=H, float32; {setting()}; {clock}, 5 to 40 rounds.
+Written by `benchmarks/gradient.py`.
 A ratio above 1 means that the derived backward pass takes less. Times are µs per step of the
 sequence, of the derived training step; cells come with the smallest ratio first. The peak is that
 of all tensors that live during the step beyond parameters and inputs, gradients included. What is
