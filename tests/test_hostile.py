@@ -137,7 +137,7 @@ def inspect(text: str, cell: cellc.Cell, forbidden: str = "") -> None:
     assert imported <= {"math", "zlib", "numpy"} or {name.split(".")[0] for name in imported} <= {
         "math", "zlib", "torch",
     }  # fmt: skip
-    (made,) = (part for part in tree.body if isinstance(part, ast.ClassDef))
+    *_, made = (part for part in tree.body if isinstance(part, ast.ClassDef))
     assert made.name == class_name(cell.name)
     assert made.name.isascii()
     for part in ast.walk(tree):

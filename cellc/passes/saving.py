@@ -91,10 +91,11 @@ def _numbers(cell: Cell) -> set[str]:
 
 
 def _never_recomputed(cell: Cell, memory: str) -> Iterator[str]:
-    """Next values of loops, and what the mode holds too dear."""
+    """Next values that loops compute, and what the mode holds too dear."""
     most, products = MODES[memory]
     looped = loops_of(cell)
-    yield from (v for s, v in cell.values("next").items() if s in looped)
+    nexts = (v for s, v in cell.values("next").items() if s in looped)
+    yield from (v for v in nexts if cell.nodes[v].op.name != "state")
     for name, node in cell.nodes.items():
         op = TABLE[node.op.name]
         dear = op.flops >= most or (op.kind == "reduction" and most < _SIZE)
