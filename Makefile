@@ -9,6 +9,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Two threads of one product for each of several tests at a time wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo numpy zoo test test-all random docs bench format clean
@@ -26,14 +28,14 @@ test: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n auto -m "not slow"
+	$(PYTEST) -m "not slow" --durations=20
 
 test-all: .venv/dev
-	$(BIN)/python -m pytest -n auto
+	$(PYTEST)
 
 CELLS ?= 2000
 random: .venv/dev
-	CELLC_RANDOM_CELLS=$(CELLS) $(BIN)/python -m pytest -n auto tests/test_properties.py -k many
+	CELLC_RANDOM_CELLS=$(CELLS) $(PYTEST) tests/test_properties.py -k many
 
 docs: .venv/dev
 	$(BIN)/python docs/generate.py

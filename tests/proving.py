@@ -17,6 +17,7 @@ from cellc.backends import backend
 from cellc.backends.naming import class_name
 from cellc.ir import AtConstruction, Cell, Dim, Schedule
 from cellc.ir.dimension import product
+from cellc.ir.types import sequence_axis
 from cellc.passes.base import Pass, name_of
 from cellc.passes.pipelines import PIPELINES, optimise
 from cellc.passes.schedule import Scheduler
@@ -119,12 +120,17 @@ def _twice(step: Pass, cell: Cell) -> Cell:
     return after
 
 
+#: The batch and the length for which work is counted: what is done once may replace what each
+#: sequence or step does.
+BATCHES, STEPS = 4, 16
+
+
 @dataclass(frozen=True)
 class Work:
     """The operations of a schedule, counted as :func:`cellc.views.summary.flops_of` does.
 
-    ``looped`` are those of one step within loops, ``total`` these and all others, each
-    counted once. ``filled`` are numbers that stand in for biases which are not there.
+    ``looped`` are those of one step within loops, ``total`` those of a call. ``filled`` are
+    numbers that stand in for biases which are not there.
     """
 
     looped: Dim
@@ -138,11 +144,17 @@ def work_of(schedule: Schedule) -> Work:
     inside = set(schedule.values_in_loops())
     done = [n for r in schedule.regions if not isinstance(r, AtConstruction) for n in r.values]
     flops = {name: flops_of(cell, name) for name in done if not cell.nodes[name].op.leaf}
+
+    def times(name: str) -> Dim:
+        extent = cell.nodes[name].type.extent
+        steps = STEPS if sequence_axis(extent) else 1
+        return Dim.of(steps * BATCHES if extent else 1)
+
     used = [cell.nodes[argument] for node in cell.nodes.values() for argument in node.args]
     zeros = [node.type.shape for node in used if node.op.name == "zeros_like"]
     return Work(
         sum((count for name, count in flops.items() if name in inside), zero),
-        sum(flops.values(), zero),
+        sum((count * times(name) for name, count in flops.items()), zero),
         sum(map(product, zeros), zero),
     )
 
@@ -163,4 +175,5 @@ def check_work(before: Schedule, after: Schedule, what: str) -> None:
         more = has.looped.evaluate(sizes) - had.looped.evaluate(sizes)
         assert more <= max(0, filled), f"{what}: {more} operations more in a loop"
         total = has.total.evaluate(sizes) - had.total.evaluate(sizes)
-        assert total + more <= max(0, 2 * filled), f"{what}: {total} operations more"
+        rows = BATCHES * STEPS
+        assert total + rows * more <= max(0, 2 * rows * filled), f"{what}: {total} operations more"

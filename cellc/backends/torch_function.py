@@ -7,7 +7,7 @@ well, where a second derivative is asked for.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 from cellc.backends import pyast
@@ -130,8 +130,6 @@ class GradientFunction:
         returned = quote_statements(f"return ({', '.join(self._returned())},)")
         used = pyast.names_in([*core, *map(Line, returned)])
         kept = [*self.arguments.names, *self.outputs, *("_" for _ in self.states), *self.saved]
-        unpacked = ", ".join(name if name in used else "_" for name in kept)
-        rest = ", ".join(name if name in used else "_" for name in [*self.arguments.rest, "keep"])
         likes = [f"saved[{tensors + place}]" for place in range(len(slopes))]
         fills = [
             f"{slope} = filled({slope}, {like})" for slope, like in zip(slopes, likes, strict=True)
@@ -147,9 +145,10 @@ class GradientFunction:
                 """
             ),
             *lines("\n".join(fills)),
-            *lines(f"{unpacked}, *steps = saved\n{rest}, = ctx.rest"),
+            *_unpacked(kept, "saved", used),
+            *_unpacked(self.arguments.rest, "ctx.rest", used),
             *(
-                lines(f"{', '.join(self.steps)}, = in_lists(steps, ctx.lengths)")
+                lines(f"{', '.join(self.steps)}, = in_lists(saved[{len(kept)}:], ctx.lengths)")
                 if self.steps
                 else []
             ),
@@ -263,6 +262,18 @@ class GradientFunction:
         head = f"def _run(self, {', '.join([*arguments.own, 'state'])}):\n    pass"
         block = Block(quote_statements(head)[0], tuple(body))
         return Method("_run", tuple(arguments.own), block)
+
+
+def _unpacked(names: Sequence[str], source: str, used: set[str]) -> Iterator[Item]:
+    """Names for those parts of a tuple that are used, each row of neighbours in one line."""
+    places = [(place, name) for place, name in enumerate(names) if name in used]
+    for _, row in groupby(enumerate(places), key=lambda each: each[1][0] - each[0]):
+        (first, name), *others = [place for _, place in row]
+        if others:
+            text = ", ".join([name, *(other for _, other in others)])
+            yield from lines(f"{text} = {source}[{first}:{first + len(others) + 1}]")
+        else:
+            yield from lines(f"{name} = {source}[{first}]")
 
 
 def _static(text: str, body: Iterable[Item]) -> Block:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from cellc.ir import BATCH, Cell, TypeMismatch
+from cellc.ir import Cell, TypeMismatch
 from cellc.ops import find
 from cellc.passes.bounds import least
 from cellc.passes.dce import Dce
@@ -41,7 +41,7 @@ def rewrite(
     elsewhere as well, have fewer elements, or be known before the loop that it is used in.
     With ``combining`` a rule applies only where all operations that it joins are in one
     loop, or all in none, and every name in it stands for a value of the result's shape.
-    What is computed once per sequence is not joined with what is computed at every step.
+    What is computed once per call or sequence is not joined with what each step computes.
     """
     log: list[Firing] = []
     while True:
@@ -150,9 +150,9 @@ class _Sweep:
         return own + sum(self._saved(part, root, bindings) for part in pattern.args)
 
     def _held(self, part: str, whole: str) -> bool:
-        """Whether a value is one per sequence, and what it would be joined with is not."""
-        extents = [self.edit.nodes[name].type.extent for name in (part, whole)]
-        return extents[0] == {BATCH} != extents[1]
+        """Whether a value is computed less often than what it would be joined with."""
+        nodes = self.edit.nodes
+        return nodes[part].type.extent < nodes[whole].type.extent
 
     def _replace(self, rule: tree.Rule, name: str, bindings: Bindings) -> bool:
         edit, old = self.edit, self.edit.nodes[name]

@@ -136,9 +136,13 @@ class _Pairs:
                     yield _Blend(MIRRORED, (first, second), falls, gate)
 
     def known_before(self, root: str, blend: _Blend) -> bool:
-        """Whether a sum is part of a loop and what would be blended is known before it."""
-        parts = [term.name for term in blend.terms] if blend.gate else [blend.falls]
-        return any(self.loops.get(part) != self.loops.get(root) for part in parts)
+        """Whether a blend would do at every step what is known before the loop, or less often."""
+        terms = [term.name for term in blend.terms]
+        parts = terms if blend.gate else [blend.falls]
+        if any(self.loops.get(part) != self.loops.get(root) for part in parts):
+            return True
+        extents = [self.cell.nodes[part].type.extent for part in (*terms, blend.falls)]
+        return extents.count(self.cell.nodes[root].type.extent) < 2
 
     def _difference(self, name: str, sign: int) -> tuple[str, str] | None:
         """What a difference with a sign subtracts from what; None for other values."""

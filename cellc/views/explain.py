@@ -155,7 +155,8 @@ def _stacked(cell: Cell, names: Sequence[str]) -> list[str]:
         if cell.nodes[weight].op.name == "concat":
             some = reached(cell.nodes, [weight])
             weights = [param for param in cell.params if param in some]
-            told.append(f"{', '.join(weights)} multiply {expression_of(cell, operand)} in one.")
+            if weights:
+                told.append(f"{', '.join(weights)} multiply {expression_of(cell, operand)} in one.")
     return told
 
 
