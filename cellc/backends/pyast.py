@@ -102,13 +102,11 @@ def literal(value: float | str) -> ast.expr:
 
 
 def assign(targets: str | Sequence[str], value: ast.expr) -> ast.stmt:
-    """``target = value`` or ``a, b = value``."""
-    left: ast.expr
-    if isinstance(targets, str):
-        left = ast.Name(targets, ast.Store())
-    else:
-        left = ast.Tuple([ast.Name(target, ast.Store()) for target in targets], ast.Store())
-    return ast.Assign([left], value, lineno=0)
+    """``target = value`` or ``a, b = value``; a target may be a part, such as ``a[here]``."""
+    text = targets if isinstance(targets, str) else f"({', '.join(targets)},)"
+    statement = quote_statements(f"{text} = value")[0]
+    assert isinstance(statement, ast.Assign)
+    return ast.Assign(statement.targets, value, lineno=0)
 
 
 def bare_or_tuple(values: Iterable[str]) -> str:

@@ -115,7 +115,11 @@ class RegionWriter:
     def statement(self, name: str) -> list[Item]:
         """The statement that computes one value, with where it comes from."""
         value = self.spelled(name)
-        return [Line(pyast.assign(self.ids[name], value), self.comment(name))]
+        return [Line(pyast.assign(self.target(name), value), self.comment(name))]
+
+    def target(self, name: str) -> str:
+        """What a value is assigned to."""
+        return self.ids[name]
 
     def is_silent(self, name: str) -> bool:
         """Whether a value needs no statement: a leaf, a number, or part of its user."""

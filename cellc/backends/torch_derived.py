@@ -1,33 +1,52 @@
 """Regions of an ``autograd.Function``: of the cell, and of its derivative.
 
-Loops of a derivative run from the last step to the first, in blocks of steps. What a block
-needs beforehand is computed for the block at once, while it fits the processor's cache.
+Loops run in blocks of steps; those of a derivative from the last step to the first. What is
+made for all steps of a block at once stays in the processor's cache.
 """
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 
 from cellc.backends import pyast
 from cellc.backends.axes import input_along, word
+from cellc.backends.blocks import Blocks
 from cellc.backends.pyast import Block, Item, Line, Remark, lines, quote, quote_statements
 from cellc.backends.spelling import Speller, dimension
 from cellc.backends.torch_emitter import SPELLER, TorchEmitter
-from cellc.ir import BATCH, NOWHERE, Dim, Loop, Schedule
+from cellc.ir import NOWHERE, Cell, Dim, Loop, Region, Schedule
+from cellc.ir.dimension import product
+from cellc.ir.types import Extent, sequence_axis
 from cellc.ops import TABLE
 
 _IN_FUNCTION = Speller(SPELLER.backend, SPELLER.module, SPELLER.own, mode="training")
 
 
 class FunctionEmitter(TorchEmitter):
-    """Writes regions in a function to which parameters, options and dimensions are passed."""
+    """Writes regions in a function to which parameters, options and dimensions are passed.
+
+    What a loop alone reads is computed for a block of its steps at once. Of the values
+    ``listed`` every step is there by itself.
+    """
+
+    summing = False
 
     def __init__(
-        self, schedule: Schedule, known: Mapping[str, str] | None = None, taken: Iterable[str] = ()
+        self,
+        schedule: Schedule,
+        known: Mapping[str, str] | None = None,
+        taken: Iterable[str] = (),
+        saved: Iterable[str] = (),
+        listed: Iterable[str] = (),
     ) -> None:
         super().__init__(schedule, _IN_FUNCTION, known, taken)
         self.forward: Schedule = schedule
+        self.saved, self.lists = frozenset(saved), frozenset(listed)
+        self.blocking = False
+        self.blocks = Blocks(schedule, self.partitions, self.lists, self.saved, self.summing)
+        self.local, self.stored = self.blocks.local, self.blocks.stored
 
     def param(self, name: str) -> ast.expr:
         return pyast.name(self.ids[name])
@@ -52,153 +71,198 @@ class FunctionEmitter(TorchEmitter):
             found += [n for n in loop.values if n in self.saved and n not in needed]
         return found
 
+    def statements(self, region: Region, names: Iterable[str] | None = None) -> list[Item]:
+        """The statements of a region, without what is computed in blocks; or those named."""
+        if names is None:
+            names = [name for name in region.values if name not in self.blocks.place]
+        return super().statements(region, names)
+
+    def is_inline(self, name: str) -> bool:
+        place = self.blocks.place
+        users = self.cell.graph.successors(name)
+        together = all(place.get(user) == place.get(name) for user in users)
+        return together and super().is_inline(name)
+
+    def reference(self, name: str, held: bool = True) -> ast.expr:
+        value = super().reference(name, held)
+        if self.blocking and not self.is_inline(name) and self._is_whole(name):
+            return quote("v[here]", v=value)
+        return value
+
+    def count(self, extent: Extent) -> ast.expr:
+        axis = sequence_axis(extent)
+        if self.blocking and axis is not None:
+            return quote(f"sum({word(axis, 'sizes')}[part])")
+        return super().count(extent)
+
+    def _is_whole(self, name: str) -> bool:
+        varies = self.cell.nodes[name].type.extent != NOWHERE
+        return varies and name not in self.local and self.number(name) is None
+
+    def steps_of(self, name: str, sizes: str) -> str:
+        if name in self.local or sizes.isidentifier():
+            return super().steps_of(name, sizes)
+        leaving = name in self.leaving or self.cell.nodes[name].op.leaf
+        return f"{self.whole(name)}[here].{'' if leaving else 'unsafe_'}split_with_sizes({sizes})"
+
+    def sizes_of_steps(self, region: Loop) -> str:
+        whole = word(region.axis, "sizes")
+        return f"{whole}[part]" if self.blocks.of[region.carries].values else whole
+
+    def in_blocks(self, region: Loop, steps: Item) -> list[Item]:
+        before = self.blocks.of[region.carries].before
+        return [self.block(region, [*self.at_once(before), steps])] if before else [steps]
+
+    def block(self, region: Loop, items: Sequence[Item]) -> Item:
+        """Statements for one block of a loop's steps after the other."""
+        block, sizes = self.blocks.of[region.carries], word(region.axis, "sizes")
+        width = _width(self.cell, {*block.values, *block.rows} if self.summing else block.values)
+        call = f"blocks({sizes}, {ast.unparse(dimension(width))}, {self.ids[region.carries[0]]})"
+        call = f"reversed({call})" if region.backward else call
+        head = quote_statements(f"for part, here in {call}:\n    pass")[0]
+        return Block(head, tuple(items))
+
+    def at_once(self, names: Iterable[str]) -> list[Item]:
+        """The statements of values that a block computes at once."""
+        items: list[Item] = []
+        region, self.blocking = self.region, True
+        for home, some in groupby(names, key=self.region_of.get):
+            assert home is not None
+            items += self.statements(home, list(some))
+        self.region, self.blocking = region, False
+        return joined(items)
+
 
 class DerivedEmitter(FunctionEmitter):
     """Writes the regions of a derivative.
 
-    ``lists`` are values of which the cell has kept every step by itself, ``in_blocks`` those
-    that are computed block by block.
+    ``wanted`` says under which condition a value is needed at all.
     """
 
-    def __init__(
-        self, schedule: Schedule, known: Mapping[str, str], taken: Iterable[str],
-        lists: Sequence[str],
-    ) -> None:  # fmt: skip
-        super().__init__(schedule, known, taken)
-        self.lists = frozenset(lists)
-        self.blocking = False
-        self.blocks = {loop.carries: self._block_of(loop) for loop in schedule.loops}
-        self.in_blocks = {name for names in self.blocks.values() for name in names}
-
-    def _block_of(self, loop: Loop) -> list[str]:
-        """The values that only this loop reads and that a block of its steps can have alone.
-
-        What one statement takes apart is all in a block or not at all.
-        """
-        without: set[str] = set()
-        while True:
-            found = self._only_for(loop, without)
-            split = {
-                piece
-                for whole, partition in self.partitions.items()
-                for piece in partition.pieces
-                if not {whole, *partition.pieces} <= {*found}
-            }
-            if split.isdisjoint(found):
-                return found
-            without |= split
-
-    def _only_for(self, loop: Loop, without: set[str]) -> list[str]:
-        cell, inside = self.cell, set(loop.values)
-        results = {r.value for r in cell.results if r.role != "next"}
-        nexts = cell.values("next")
-        found: list[str] = []
-        for name in reversed(list(cell.nodes)):
-            users = {*cell.graph.successors(name), *(s for s, v in nexts.items() if v == name)}
-            apart = name in inside or name in results or name in without
-            if users and not apart and users <= inside | {*found}:
-                found += [name] if self._fits_a_block(name, loop) else []
-        return found[::-1]
-
-    def _fits_a_block(self, name: str, loop: Loop) -> bool:
-        node = self.cell.nodes[name]
-        if node.type.extent != loop.extent:
-            return False
-        if node.op.name == "state":
-            return self.is_shift(name) and self.cell.values("next")[name] in self.lists
-        if node.op.leaf:
-            return name in self.lists
-        extents = [self.cell.nodes[argument].type.extent for argument in node.args]
-        alone = all(extent in (NOWHERE, loop.extent) for extent in extents)
-        return alone and TABLE[node.op.name].kind not in ("sequence", "total")
+    summing = True
+    wanted: Mapping[str, str]
 
     def joined_whole(self) -> list[Item]:
-        """The values kept step by step that more than a block's loop reads, as rows."""
+        """The values kept step by step that more than a block reads, as rows."""
         items: list[Item] = []
-        for name in self.lists - self.in_blocks:
+        for name in self.lists - self.blocks.place.keys():
             if name in self.cell.nodes and self._is_read_whole(name):
-                (axis,) = self.cell.nodes[name].type.extent - {BATCH}
-                steps, sizes = f"{self.ids[name]}_steps", word(axis, "sizes")
+                steps, sizes = f"{self.ids[name]}_steps", self._sizes(name)
                 items += lines(f"{self.ids[name]} = together({steps}, {sizes})")
         return items
 
     def _is_read_whole(self, name: str) -> bool:
         shifted = [s for s, v in self.cell.values("next").items() if v == name]
         users = any(True for _ in self.cell.graph.successors(name))
-        return users or any(state not in self.in_blocks for state in shifted)
+        return users or any(state not in self.blocks.place for state in shifted)
 
-    def is_inline(self, name: str) -> bool:
-        crosses = any(user in self.in_blocks for user in self.cell.graph.successors(name))
-        return (name in self.in_blocks or not crosses) and super().is_inline(name)
+    def _sizes(self, name: str) -> str:
+        axis = sequence_axis(self.cell.nodes[name].type.extent)
+        assert axis is not None
+        return word(axis, "sizes")
 
-    def reference(self, name: str, held: bool = True) -> ast.expr:
-        value = super().reference(name, held)
-        whole = name not in self.in_blocks and not self.is_inline(name)
-        if self.blocking and whole and self.cell.nodes[name].type.extent != NOWHERE:
-            return quote("v[here]", v=value)
-        return value
+    def statements(self, region: Region, names: Iterable[str] | None = None) -> list[Item]:
+        """The statements of values; what some results alone need, for these alone."""
+        if isinstance(region, Loop):
+            return super().statements(region, names)
+        if names is None:
+            names = [name for name in region.values if name not in self.blocks.place]
+        items: list[Item] = []
+        for name in names:
+            made = [*self._apart(name), *super().statements(region, [name])]
+            items += under(self.wanted.get(name, ""), made)
+        return joined(items)
 
-    def steps_of(self, name: str, sizes: str) -> str:
-        if name in self.in_blocks or sizes.isidentifier():
-            return super().steps_of(name, sizes)
-        leaving = name in self.leaving or self.cell.nodes[name].op.leaf
-        return f"{self.whole(name)}[here].{'' if leaving else 'unsafe_'}split_with_sizes({sizes})"
+    def _apart(self, piece: str) -> list[Item]:
+        """What takes a sum apart that has grown in blocks, before the first of its pieces."""
+        wholes = [w for w, p in self.partitions.items() if p.pieces[0] == piece]
+        grown = [w for w in wholes if w in self.blocks.place and self._is_total(w)]
+        return [self.taken_apart(whole) for whole in grown]
+
+    def _is_total(self, name: str) -> bool:
+        return TABLE[self.cell.nodes[name].op.name].kind == "total"
+
+    def is_silent(self, name: str) -> bool:
+        listed = self.blocking and name in self.lists
+        return not listed and super().is_silent(name)
+
+    def statement(self, name: str) -> list[Item]:
+        """As ever; what is listed is put together, and a sum over all steps grows."""
+        if not self.blocking:
+            return super().statement(name)
+        if name in self.lists:
+            steps, sizes = f"{self.ids[name]}_steps", self._sizes(name)
+            return lines(f"{self.ids[name]} = together({steps}[part], {sizes}[part])")
+        if self._is_total(name):
+            return [Line(_grown(self.ids[name], self.spelled(name)), self.comment(name))]
+        return super().statement(name)
+
+    def target(self, name: str) -> str:
+        stored = self.blocking and name in self.stored
+        return f"{self.whole(name)}[here]" if stored else super().target(name)
+
+    def shift(self, name: str) -> list[Item]:
+        """A state of the step before; in a block, without its end."""
+        if not self.blocking:
+            return super().shift(name)
+        source, sizes = self.cell.values("next")[name], self._sizes(name)
+        call = f"before({self.ids[source]}_steps, {self.ids[name]}, {sizes}, part)"
+        return lines(f"{self.whole(name)} = {call}")
 
     def loop(self, region: Loop) -> list[Item]:
         """The loop from the last step to the first, in blocks where it needs something."""
-        kept, inner = self.needed_later(region), self.blocks[region.carries]
+        block = self.blocks.of[region.carries]
+        rows = [name for name in block.rows if name in self.needed_later(region)]
         carried = [self.ids[state] for state in region.carries]
-        core = self.statements(region)
+        core = super().statements(region)
         nexts = self.cell.values("next")
         following = [ast.unparse(self.reference(nexts[state])) for state in region.carries]
-        core += [line for n in kept for line in self.appended(n)]
+        core += [line for n in rows for line in self.appended(n)]
         core += lines(f"{', '.join(carried)} = {', '.join(following)}")
-        whole = word(region.axis, "sizes")
-        sizes = f"{whole}[part]" if inner else whole
-        splits = [sizes, *(self.steps_of(name, sizes) for name in self.steps_used)]
+        whole, those = word(region.axis, "sizes"), self.sizes_of_steps(region)
+        splits = [those, *(self.steps_of(name, those) for name in self.steps_used)]
         over = ", ".join(f"reversed({split})" for split in splits)
         over = f"zip({over})" if self.steps_used else over
         head = f"for {', '.join(['rows', *self.steps_used.values()])} in {over}:\n    pass"
         body = (Remark("sequences join at their last step"), *self._join(carried), *core)
         steps: list[Item] = [Block(quote_statements(head)[0], body)]
         start = [*self._held_whole(region.axis), *self._start(whole, carried)]
-        start += [line for name in kept for line in lines(f"{self.ids[name]}_steps = []")]
         self.steps_used, self.narrowed = {}, {}
-        after = [line for n in kept for line in lines(
-            f"{self.whole(n)} = together({self.ids[n]}_steps[::-1], {whole})")]  # fmt: skip
-        return [*start, *(self._in_blocks(region, inner, steps) if inner else steps), *after]
+        empty = [line for name in rows for line in lines(f"{self.ids[name]}_steps = []")]
+        together = [line for name in rows for line in self._together(name, those)]
+        if not block.values:
+            return [*start, *empty, *steps, *together]
+        start += self._prepared(region)
+        made = [*self.at_once(block.before), *empty, *steps, *together]
+        return [*start, self.block(region, [*made, *self.at_once(block.after)])]
 
-    def _in_blocks(self, region: Loop, inner: list[str], steps: list[Item]) -> list[Item]:
-        """The steps of each block behind what is computed for the block at once."""
-        width = ast.unparse(dimension(self._width(inner)))
-        sizes = word(region.axis, "sizes")
-        like = self.ids[region.carries[0]]
-        before: list[Item] = []
-        for name in inner:
+    def _together(self, name: str, sizes: str) -> list[Item]:
+        """The rows of all steps of a block, or of the loop."""
+        self.blocking = not sizes.isidentifier()
+        part = "[here]" if self.blocking and name in self.stored else ""
+        self.blocking = False
+        steps = f"{self.ids[name]}_steps[::-1]"
+        return lines(f"{self.whole(name)}{part} = together({steps}, {sizes})")
+
+    def _prepared(self, region: Loop) -> list[Item]:
+        """What the blocks of a loop's steps add to, or fill part by part."""
+        block, items = self.blocks.of[region.carries], list[Item]()
+        sources = {self.cell.values("next")[n] for n in block.values if self.is_shift(n)}
+        for name in sorted(sources - self.lists):
+            split = f"{self.ids[name]}.split({self._sizes(name)})"
+            items += lines(f"{self.ids[name]}_steps = {split}")
+        like, sizes = self.ids[region.carries[0]], word(region.axis, "sizes")
+        for name in (*block.values, *block.rows):
             node = self.cell.nodes[name]
-            if node.op.name == "state":
-                source, state = self.cell.values("next")[name], self.ids[name]
-                call = f"before({self.ids[source]}_steps, {state}, {sizes}, part)"
-                before += lines(f"{self.whole(name)} = {call}")
-            elif node.op.leaf:
-                call = f"together({self.ids[name]}_steps[part], {sizes}[part])"
-                before += lines(f"{self.ids[name]} = {call}")
-            else:
-                self.region, self.blocking = self.region_of[name], True
-                before += self.statements(self.region, [name])
-        self.blocking, self.region = False, None
-        head = quote_statements(f"for part, here in blocks({sizes}, {width}, {like}):\n    pass")[0]
-        return [Block(head, (*before, *steps))]
-
-    def _width(self, names: Iterable[str]) -> Dim:
-        """How many numbers the values of one row are."""
-        total = Dim.of(0)
-        for name in names:
-            size = Dim.of(1)
-            for dim in self.cell.nodes[name].type.shape:
-                size = size * dim
-            total = total + size
-        return total
+            shape = [ast.unparse(dimension(dim)) for dim in node.type.shape]
+            made: list[Item] = []
+            if self._is_total(name):
+                made = lines(f"{self.ids[name]} = {like}.new_zeros({_tuple(shape)})")
+            elif name in self.stored:
+                shape = [f"sum({sizes})", *shape]
+                made = lines(f"{self.whole(name)} = {like}.new_empty({_tuple(shape)})")
+            items += under(self.wanted.get(name, ""), made)
+        return joined(items)
 
     def _start(self, sizes: str, carried: list[str]) -> list[Item]:
         """What flows into the last step of each sequence, and into the last of the longest."""
@@ -221,3 +285,44 @@ class DerivedEmitter(FunctionEmitter):
         joined = "".join(f"\n    {s} = torch.cat(({s}, {s}_last[len({s}):rows]))" for s in carried)
         narrow = "".join(f"\n    {h} = {h}_whole[:rows]" for h in self.narrowed.values())
         return lines(f"if ragged and rows > len({carried[0]}):{joined}{narrow}")
+
+
+def under(guard: str, items: list[Item]) -> list[Item]:
+    """Statements under a condition, where there is one."""
+    if not guard or not items:
+        return items
+    return [Block(quote_statements(f"if {guard}:\n    pass")[0], tuple(items))]
+
+
+def joined(items: Iterable[Item]) -> list[Item]:
+    """Neighbours under one condition as one."""
+    found: list[Item] = []
+    for item in items:
+        last = found[-1] if found else None
+        if isinstance(last, Block) and isinstance(item, Block) and _same_condition(last, item):
+            found[-1] = Block(last.head, (*last.body, *item.body))
+        else:
+            found.append(item)
+    return found
+
+
+def _same_condition(one: Block, other: Block) -> bool:
+    alike = isinstance(one.head, ast.If) and isinstance(other.head, ast.If)
+    return alike and ast.unparse(one.head) == ast.unparse(other.head)
+
+
+def _tuple(parts: Iterable[str]) -> str:
+    return f"({''.join(f'{part}, ' for part in parts)})"
+
+
+def _width(cell: Cell, names: Iterable[str]) -> Dim:
+    """How many numbers one row of values has."""
+    rows = [cell.nodes[name].type for name in names]
+    return sum((product(row.shape) for row in rows if row.extent != NOWHERE), Dim.of(0))
+
+
+def _grown(name: str, value: ast.expr) -> ast.stmt:
+    """A sum that grows by a value, in place."""
+    if isinstance(value, ast.BinOp) and isinstance(value.op, ast.MatMult):
+        return ast.Expr(quote(f"{name}.addmm_(a, b)", a=value.left, b=value.right))
+    return ast.AugAssign(ast.Name(name, ast.Store()), ast.Add(), value)

@@ -198,10 +198,14 @@ class TorchEmitter(Emitter):
         known = self.cell.nodes[name].op.leaf or name in self.pieces
         found = [] if known else super().statement(name)
         if name in self.partitions:
-            pieces = self.partitions[name].pieces
-            targets = [self.ids[piece] for piece in pieces]
-            found.append(Line(pyast.assign(targets, self._split(name)), self.comment(*pieces)))
+            found.append(self.taken_apart(name))
         return [*self.taken_crossings(), *found]
+
+    def taken_apart(self, name: str) -> Line:
+        """The statement that takes a value apart."""
+        pieces = self.partitions[name].pieces
+        targets = [self.target(piece) for piece in pieces]
+        return Line(pyast.assign(targets, self._split(name)), self.comment(*pieces))
 
     def taken_crossings(self) -> list[Item]:
         """The statements that the one being written asks for before it."""
@@ -288,9 +292,9 @@ class TorchEmitter(Emitter):
         core += [line for n in kept for line in self.appended(n)]
         core += _if_keep([line for n in saved for line in self.appended(n)])
         core += lines(f"{', '.join(carried)} = {', '.join(following)}")
-        sizes = word(region.axis, "sizes")
-        splits = [sizes, *(self.steps_of(name, sizes) for name in self.steps_used)]
-        over = f"zip({', '.join(splits)})" if self.steps_used else sizes
+        sizes, those = word(region.axis, "sizes"), self.sizes_of_steps(region)
+        splits = [those, *(self.steps_of(name, those) for name in self.steps_used)]
+        over = f"zip({', '.join(splits)})" if self.steps_used else those
         targets = ", ".join(["rows", *self.steps_used.values()])
         head = quote_statements(f"for {targets} in {over}:\n    pass")[0]
         start = [line for s in region.carries for line in self.computed_start(s, region.axis)]
@@ -300,8 +304,17 @@ class TorchEmitter(Emitter):
         remark = Remark("sequences that have ended leave with their state")
         body = (remark, *self._leave(carried), *core)
         self.steps_used, self.narrowed = {}, {}
+        steps = self.in_blocks(region, Block(head, body))
         after = [line for name in kept for line in self._joined(name, sizes)]
-        return [*start, Block(head, body), *after, *self._left(carried)]
+        return [*start, *steps, *after, *self._left(carried)]
+
+    def sizes_of_steps(self, region: Loop) -> str:
+        """The numbers of rows of those steps that a loop runs through."""
+        return word(region.axis, "sizes")
+
+    def in_blocks(self, region: Loop, steps: Item) -> list[Item]:
+        """The steps of a loop, with what is computed for a block of them at once."""
+        return [steps]
 
     def _narrow_start(self, axis: str) -> list[Item]:
         """What the loop reads of each sequence, in the order of the rows."""

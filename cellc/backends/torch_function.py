@@ -7,15 +7,15 @@ well, where a second derivative is asked for.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from cellc.backends import pyast
 from cellc.backends.axes import input_along, word
 from cellc.backends.pyast import Blank, Block, Item, Line, Remark, lines, quote_statements
-from cellc.backends.torch_derived import DerivedEmitter, FunctionEmitter
+from cellc.backends.torch_derived import DerivedEmitter, FunctionEmitter, under
 from cellc.backends.torch_run import Method, core_of, is_first, remark_of, whole_of
-from cellc.ir import Loop, Region, Result, Schedule
+from cellc.ir import Loop, Result, Schedule
 from cellc.syntax.characters import ascii_name
 
 
@@ -60,8 +60,7 @@ class GradientFunction:
     def __init__(self, schedule: Schedule, name: str) -> None:
         assert schedule.gradient is not None, "the schedule has a gradient"
         self.name, self.back = name, schedule.gradient
-        writer = self.writer = FunctionEmitter(schedule)
-        writer.saved = frozenset(self.back.saved)
+        writer = self.writer = FunctionEmitter(schedule, saved=self.back.saved)
         derived_nodes = self.back.schedule.cell.nodes
         writer.recorded = frozenset(state for state in writer.computed if state in derived_nodes)
         starts = {state: f"{writer.ids[state]}_start" for state in sorted(writer.recorded)}
@@ -75,8 +74,8 @@ class GradientFunction:
             if name in writer.cell.nodes and node.op.leaf
         } | starts
         taken = {*writer.ids.taken, *(writer.ids[name] for name in writer.cell.nodes)}
-        self.derived = DerivedEmitter(self.back.schedule, known, taken, listed)
-        self.derived.forward = schedule
+        self.derived = DerivedEmitter(self.back.schedule, known, taken, listed=listed)
+        self.derived.forward, self.derived.wanted = schedule, self._wanted()
         wholes = [writer.whole(name) for name in self.back.saved if name not in listed]
         wholes = [*wholes, *starts.values()]
         self.saved = [whole for whole in wholes if whole not in self.outputs]
@@ -170,8 +169,8 @@ class GradientFunction:
         return [line for d, s in pairs for line in lines(f"{d}_given = {s} is not None")]
 
     def _derived_core(self) -> list[Item]:
-        """The statements of the derivative; what one result alone needs, for it alone."""
-        derived, wanted = self.derived, self._wanted()
+        """The statements of the derivative; what some results alone need, for these alone."""
+        derived = self.derived
         joined = derived.joined_whole()
         once: list[Item] = []
         later: list[Item] = []
@@ -179,44 +178,57 @@ class GradientFunction:
             derived.region = region
             target = once if is_first(derived.schedule, place) else later
             if isinstance(region, Loop):
-                target += [Remark(remark_of(region)), *derived.loop(region)]
-                continue
-            found = list(self._guarded(region, wanted))
+                found = under(derived.wanted.get(region.values[0], ""), derived.loop(region))
+            else:
+                found = derived.statements(region)
             target += [Remark(remark_of(region)), *found] if found else []
         derived.region = None
         return [*derived.numbers.values(), *joined, *once, *derived.hoisted.values(), *later]
 
-    def _guarded(self, region: Region, wanted: Mapping[str, str]) -> Iterator[Item]:
-        here = [name for name in region.values if name not in self.derived.in_blocks]
-        for guard, names in groupby(here, key=lambda name: wanted.get(name, "")):
-            found = self.derived.statements(region, list(names))
-            if guard and found:
-                yield Block(quote_statements(f"if {guard}:\n    pass")[0], tuple(found))
-            else:
-                yield from found
-
     def _wanted(self) -> dict[str, str]:
-        """The condition under which a value is needed, where one input alone asks for it."""
+        """The condition under which a value is needed, where not all results ask for it."""
+        askers = self._askers()
+        every = set[str]().union(*askers.values())
+        parameters = self._of_parameters
+        some = {
+            name: asked
+            for name, asked in askers.items()
+            if len(asked) == 1 or (asked and asked != every and parameters not in asked)
+        }
+        return {name: " or ".join(sorted(asked)) for name, asked in some.items()}
+
+    def _askers(self) -> dict[str, set[str]]:
+        """The conditions of the results that need a value; in a loop, what any value needs."""
         cell = self.derived.cell
         askers: dict[str, set[str]] = {name: set() for name in cell.nodes}
         for result in cell.results:
-            askers[result.value].add(self._asker(result))
-        for name in reversed(list(cell.nodes)):
-            for argument in cell.nodes[name].args:
-                askers[argument] |= askers[name]
-        looped = set(self.derived.schedule.values_in_loops())
-        alone = {n: asked for n, asked in askers.items() if len(asked) == 1 and n not in looped}
-        return {name: condition for name, (condition,) in alone.items() if condition}
+            askers[result.value] |= self._asker(result)
+        nexts = [(state, value) for state, value in cell.values("next").items()]
+        while True:
+            before = sum(map(len, askers.values()))
+            for name in reversed(list(cell.nodes)):
+                for argument in cell.nodes[name].args:
+                    askers[argument] |= askers[name]
+            for state, value in nexts:
+                askers[value] |= askers[state]
+            for loop in self.derived.schedule.loops:
+                shared = set[str]().union(*(askers[name] for name in loop.values))
+                askers |= dict.fromkeys(loop.values, shared)
+            if sum(map(len, askers.values())) == before:
+                return askers
 
-    def _asker(self, result: Result) -> str:
-        """The condition under which a result is wanted; none for those of states."""
-        arguments = self.arguments
-        if result.role == "output":
-            source = next(n for n, name in self.back.inputs.items() if name == result.name)
-            return f"ctx.needs_input_grad[{arguments.tensors.index(source)}]"
+    @property
+    def _of_parameters(self) -> str:
+        return f"any(ctx.needs_input_grad[{self.arguments.first_param}:])"
+
+    def _asker(self, result: Result) -> set[str]:
+        """The condition under which a result is wanted, if it is one for the caller."""
+        tensors, back = self.arguments.tensors, self.back
         if result.role == "sum":
-            return f"any(ctx.needs_input_grad[{arguments.first_param}:])"
-        return ""
+            return {self._of_parameters}
+        given = back.inputs if result.role == "output" else back.states
+        sources = [name for name, slope in given.items() if slope == result.name]
+        return {f"ctx.needs_input_grad[{tensors.index(name)}]" for name in sources}
 
     def _returned(self) -> list[str]:
         """The gradient of every argument, or None."""

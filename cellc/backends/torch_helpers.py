@@ -136,16 +136,16 @@ def before(steps, first, sizes, part):
 
 _BLOCKS = '''
 def blocks(sizes, width, like):
-    """Parts of the steps, the last first, each with its rows; on a processor they fit its cache."""
+    """Parts of the steps, each with its rows; on a processor they fit its cache."""
     most = 2**20 if like.device.type == 'cpu' else 2**26
+    whole = torch.is_grad_enabled() or torch.compiler.is_compiling()
     found, begin, first, last = [], 0, 0, 0
     for step, rows in enumerate(sizes):
-        if step > begin and (last + rows - first) * width > most:
+        if step > begin and not whole and (last + rows - first) * width > most:
             found.append((slice(begin, step), slice(first, last)))
             begin, first = step, last
         last += rows
-    found.append((slice(begin, len(sizes)), slice(first, last)))
-    return found[::-1]
+    return [*found, (slice(begin, len(sizes)), slice(first, last))]
 '''
 
 _DERIVES = '''
