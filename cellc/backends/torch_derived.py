@@ -16,7 +16,7 @@ from cellc.backends.blocks import Blocks
 from cellc.backends.pyast import Block, Item, Line, Remark, lines, quote, quote_statements
 from cellc.backends.spelling import Speller, dimension
 from cellc.backends.torch_emitter import SPELLER, TorchEmitter
-from cellc.ir import NOWHERE, Cell, Dim, Loop, Region, Schedule
+from cellc.ir import NOWHERE, Dim, Loop, Region, Schedule
 from cellc.ir.dimension import product
 from cellc.ir.types import Extent, sequence_axis
 from cellc.ops import TABLE
@@ -116,11 +116,18 @@ class FunctionEmitter(TorchEmitter):
     def block(self, region: Loop, items: Sequence[Item]) -> Item:
         """Statements for one block of a loop's steps after the other."""
         block, sizes = self.blocks.of[region.carries], word(region.axis, "sizes")
-        width = _width(self.cell, {*block.values, *block.rows} if self.summing else block.values)
+        width = self._width([*block.values, *(block.rows if self.summing else ())])
         call = f"blocks({sizes}, {ast.unparse(dimension(width))}, {self.ids[region.carries[0]]})"
         call = f"reversed({call})" if region.backward else call
         head = quote_statements(f"for part, here in {call}:\n    pass")[0]
         return Block(head, tuple(items))
+
+    def _width(self, names: Iterable[str]) -> Dim:
+        """How many numbers one row of values has, views and parts of others apart."""
+        own = [name for name in names if not self.is_inline(name) and name not in self.stored]
+        rows = [self.cell.nodes[n] for n in own if self.cell.nodes[n].op.name != "slice"]
+        sizes = (product(row.type.shape) for row in rows if row.type.extent != NOWHERE)
+        return sum(sizes, Dim.of(0))
 
     def at_once(self, names: Iterable[str]) -> list[Item]:
         """The statements of values that a block computes at once."""
@@ -313,12 +320,6 @@ def _same_condition(one: Block, other: Block) -> bool:
 
 def _tuple(parts: Iterable[str]) -> str:
     return f"({''.join(f'{part}, ' for part in parts)})"
-
-
-def _width(cell: Cell, names: Iterable[str]) -> Dim:
-    """How many numbers one row of values has."""
-    rows = [cell.nodes[name].type for name in names]
-    return sum((product(row.shape) for row in rows if row.extent != NOWHERE), Dim.of(0))
 
 
 def _grown(name: str, value: ast.expr) -> ast.stmt:

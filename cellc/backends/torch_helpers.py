@@ -136,12 +136,13 @@ def before(steps, first, sizes, part):
 
 _BLOCKS = '''
 def blocks(sizes, width, like):
-    """Parts of the steps, each with its rows; on a processor they fit its cache."""
-    most = 2**20 if like.device.type == 'cpu' else 2**26
+    """Parts of the steps, each with its rows: many enough to pay, on a processor few enough to cache."""
+    most = 2**19 if like.device.type == 'cpu' else 2**26
     whole = torch.is_grad_enabled() or torch.compiler.is_compiling()
     found, begin, first, last = [], 0, 0, 0
     for step, rows in enumerate(sizes):
-        if step > begin and not whole and (last + rows - first) * width > most:
+        full = last - first >= 128 and (last - first + rows) * width > most
+        if full and not whole:
             found.append((slice(begin, step), slice(first, last)))
             begin, first = step, last
         last += rows

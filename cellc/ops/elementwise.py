@@ -92,7 +92,7 @@ UNARY = (
            range=(0, 1), aliases=("σ",), latex=r"\sigma($a)", glyph="σ", flops=4),
     _unary("tanh", "The hyperbolic tangent.", "xp.tanh(a)", "g*(1 - y*y)",
            range=(-1, 1), flops=4),
-    _unary("relu", "The positive part.", "xp.maximum(a, 0)", "where(a > 0, g, 0)",
+    _unary("relu", "The positive part.", "xp.maximum(a, 0)", "relu_slope(g, y)",
            spellings={"torch": "torch.relu(a)"}, range=(0, None),
            latex=r"\operatorname{relu}($a)"),
     _unary("softplus", "log(1 + exp(a)), a smooth relu.", "xp.logaddexp(0, a)", "g*sigmoid(a)",
@@ -118,6 +118,11 @@ CUTS = (
     Op("cut", "The value itself; a gradient flows through it where w is 1.", "elementwise",
        ("a", "w"), spelling="a", spellings={"torch": "torch.where(w > 0, a, a.detach())"},
        derivative=("g*w", None), latex="$a", glyph="✂", flops=0, written=False),
+    Op("relu_slope", "The cotangent of a from that of relu(a), g, and relu(a), y.", "elementwise",
+       ("g", "y"), spelling="xp.where(y > 0, g, 0)",
+       spellings={"torch": "torch.ops.aten.threshold_backward(g, y, 0)"},
+       derivative=("relu_slope(g, y)", None), linear=(frozenset({0}),),
+       latex=r"\operatorname{relu}'($y)\,$g", glyph="relu'", written=False),
 )  # fmt: skip
 
 _BOTH = (frozenset({0, 1}),)
