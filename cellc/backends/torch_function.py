@@ -15,7 +15,7 @@ from cellc.backends.axes import input_along, word
 from cellc.backends.pyast import Blank, Block, Item, Line, Remark, lines, quote_statements
 from cellc.backends.torch_derived import DerivedEmitter, FunctionEmitter, under
 from cellc.backends.torch_run import Method, core_of, is_first, remark_of, whole_of
-from cellc.ir import Loop, Result, Schedule
+from cellc.ir import Loop, Result, Schedule, reached
 from cellc.syntax.characters import ascii_name
 
 
@@ -254,6 +254,7 @@ class GradientFunction:
         """The method that runs rows, with the derived backward pass where that is wanted."""
         arguments, outputs, states = self.arguments, len(self.outputs), self.states
         given = ", ".join([*arguments.passed, *arguments.rest_passed])
+        looped = self._that_loops_need()
         names = [self.writer.ids[state] for state in self.writer.cell.states]
         unpack = lines(f"{', '.join(names)}, = state") if len(names) == 1 else (
             lines(f"{', '.join(names)} = state") if names else [])  # fmt: skip
@@ -263,7 +264,7 @@ class GradientFunction:
             *lines(
                 f"""
                 given = ({given},)
-                if self.derived and derives(given):
+                if self.derived and derives({looped}):
                     results = {self.name}.apply(*given, True)
                 else:
                     results = {self.name}.forward(*given, False)
@@ -274,6 +275,19 @@ class GradientFunction:
         head = f"def _run(self, {', '.join([*arguments.own, 'state'])}):\n    pass"
         block = Block(quote_statements(head)[0], tuple(body))
         return Method("_run", tuple(arguments.own), block)
+
+    def _that_loops_need(self) -> str:
+        """Those of the given tensors that a loop's values depend on, as emitted code has them."""
+        cell, schedule = self.writer.cell, self.writer.schedule
+        needed = reached(cell.nodes, schedule.values_in_loops())
+        flows = [*cell.values("next").items(), *cell.values("start").items()]
+        while more := {value for state, value in flows if state in needed} - needed:
+            needed |= reached(cell.nodes, more)
+        tensors = self.arguments.tensors
+        places = [place for place, name in enumerate(tensors) if name in needed]
+        if len(places) in (0, len(tensors)):
+            return f"given[:{len(tensors)}]"
+        return f"({', '.join(self.arguments.passed[place] for place in places)},)"
 
 
 def _unpacked(names: Sequence[str], source: str, used: set[str]) -> Iterator[Item]:

@@ -136,7 +136,7 @@ def before(steps, first, sizes, part):
 
 _BLOCKS = '''
 def blocks(sizes, width, like):
-    """Parts of the steps, each with its rows: many enough to pay, on a processor few enough to cache."""
+    """Parts of the steps, each with its rows: enough to pay, and few enough for a cache."""
     most = 2**19 if like.device.type == 'cpu' else 2**26
     whole = torch.is_grad_enabled() or torch.compiler.is_compiling()
     found, begin, first, last = [], 0, 0, 0
