@@ -4,13 +4,17 @@ The *stage* of a value is the largest number of products and reductions on a pat
 the start of the step. Elementwise and structural values of one stage are one kernel: no
 product lies on a path between them. A value goes into the kernel of its stage, the earliest
 that it can, unless everything it is computed from is at hand where it is first read: then it
-goes there, and need not be carried across the products between.
+goes there, and need not be carried across the products between. Kernels between which there
+is nothing else to wait for become one, the earliest pair first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
+
+import networkx as nx
 
 from cellc.ir import Cell, Kernel, Loop, Product, Reduction, Region, Schedule, StepPart
 from cellc.ops import TABLE
@@ -26,15 +30,50 @@ def parts_of(cell: Cell, values: Sequence[str]) -> tuple[StepPart, ...]:
     """
     inside = set(values)
     step = _Step(cell, [name for name in cell.nodes if name in inside])
+    place = {name: number for number, name in enumerate(step.values)}
+    groups = _grouped(step)
+    first = {number: min(map(place.__getitem__, groups[number])) for number in groups}
+    order = nx.lexicographical_topological_sort(_between(cell, groups), first.get)
+    return tuple(
+        kernel_of(cell, sorted(groups[number], key=place.__getitem__))
+        if step.is_fused(groups[number][0]) else _alone(cell, groups[number][0])
+        for number in order
+    )  # fmt: skip
+
+
+def _grouped(step: _Step) -> dict[int, list[str]]:
+    """The values of each part, by a number: kernels of one stage, joined where none is between."""
     stages = step.final_stages()
-    parts: list[StepPart] = []
-    for stage in range(max(stages.values(), default=-1) + 1):
-        members = [name for name in step.values if stages.get(name) == stage]
-        fused = [name for name in members if step.is_fused(name)]
-        if fused:
-            parts.append(kernel_of(cell, fused))
-        parts += [_alone(cell, name) for name in members if not step.is_fused(name)]
-    return tuple(parts)
+    kernels: dict[int, list[str]] = {}
+    for name in stages:
+        if step.is_fused(name):
+            kernels.setdefault(stages[name], []).append(name)
+    groups = dict(enumerate([*kernels.values(), *([n] for n in stages if not step.is_fused(n))]))
+    pairs = list(combinations(range(len(kernels)), 2))
+    while pairs:
+        first, second = pairs.pop(0)
+        graph = _between(step.cell, groups)
+        if not (_inner(graph, first, second) or _inner(graph, second, first)):
+            groups[first] += groups.pop(second)
+            pairs = list(combinations([k for k in range(len(kernels)) if k in groups], 2))
+    return groups
+
+
+def _between(cell: Cell, groups: Mapping[int, Sequence[str]]) -> nx.DiGraph[int]:
+    """Which group reads which."""
+    group_of = {name: number for number, names in groups.items() for name in names}
+    graph: nx.DiGraph[int] = nx.DiGraph()
+    graph.add_nodes_from(groups)
+    for name, number in group_of.items():
+        read = {group_of[a] for a in cell.nodes[name].args if a in group_of}
+        graph.add_edges_from((other, number) for other in read - {number})
+    return graph
+
+
+def _inner(graph: nx.DiGraph[int], first: int, last: int) -> set[int]:
+    """What lies on the paths from one group to another."""
+    inner: set[int] = nx.descendants(graph, first) & nx.ancestors(graph, last)
+    return inner
 
 
 def kernel_of(cell: Cell, values: Sequence[str]) -> Kernel:
