@@ -106,6 +106,11 @@ class NumpyEmitter(Emitter):
         """The loop over steps, with room for the values that are read after it."""
         kept = self.needed_later(region)
         body = self.statements(region)
+        turned = _Turned()
+        for item in body:
+            if isinstance(item, Line):
+                turned.visit(item.statement)
+        self.helpers |= {"turned": _TURNED} if turned.lines else {}
         nexts = self.cell.values("next")
         for n in kept:
             body += lines("all[now] = v", all=self.whole(n), v=self.ids[n])
@@ -125,7 +130,7 @@ class NumpyEmitter(Emitter):
             for n in kept
         ]  # fmt: skip
         held = self._held_back(region) if region.backward else []
-        return [*rooms, Block(head, (*held, *reads, *body))]
+        return [*turned.lines.values(), *rooms, Block(head, (*held, *reads, *body))]
 
     def _held_back(self, region: Loop) -> list[Item]:
         """Zeros for the cotangents of sequences that the loop has not come to yet."""
@@ -195,6 +200,33 @@ class NumpyEmitter(Emitter):
             return self.axes[0]
         return sequence_axis(extent)
 
+
+class _Turned(ast.NodeTransformer):
+    """Replaces a product ``v @ W.T`` in a loop by one with a weight that is turned before it."""
+
+    def __init__(self) -> None:
+        self.lines: dict[str, Line] = {}
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        self.generic_visit(node)
+        weight = node.right
+        if not (isinstance(node.op, ast.MatMult) and isinstance(weight, ast.Attribute)):
+            return node
+        whole = weight.value
+        key = whole.slice if isinstance(whole, ast.Subscript) else whole
+        stem = key.value if isinstance(key, ast.Constant) else ast.unparse(key)
+        if weight.attr != "T" or not str(stem).isidentifier():
+            return node
+        name = f"{stem}_T"
+        self.lines[name] = Line(pyast.assign(name, quote("turned(w, batch)", w=whole)))
+        return quote("v.dot(w)", v=node.left, w=name)
+
+
+_TURNED = """
+def turned(w, batch):
+    \"\"\"A weight transposed; for many sequences in the order that BLAS multiplies fastest.\"\"\"
+    return w.T if batch == 1 else np.ascontiguousarray(w.T)
+"""
 
 _SHIFTED_BACK = '''
 def shifted_back(a, end, ends):
