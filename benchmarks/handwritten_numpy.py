@@ -19,7 +19,8 @@ Array = NDArray[Any]
 
 def stacked(params: Mapping[str, Array], names: Sequence[str]) -> Array:
     """The named parameters, one above the other."""
-    return np.concatenate([params[name] for name in names])
+    joined: Array = np.concatenate([params[name] for name in names])
+    return joined
 
 
 def sigmoid(a: Array) -> None:

@@ -64,8 +64,8 @@ def measure(cell: str, dtype: str, batch: int, hidden: int, asked: argparse.Name
             times[run].append(now() - start)
     ours, theirs = times[emitted][2:], times[hand][2:]
     ratio = median(b / a for a, b in zip(ours, theirs, strict=True))
-    per_step = [median(seconds) / LENGTH * 1e6 for seconds in (ours, theirs)]
-    return Result(cell, dtype, batch, hidden, *per_step, ratio)
+    first, second = (median(seconds) / LENGTH * 1e6 for seconds in (ours, theirs))
+    return Result(cell, dtype, batch, hidden, first, second, ratio)
 
 
 def markdown(results: list[Result]) -> str:
