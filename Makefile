@@ -42,6 +42,7 @@ docs: .venv/dev
 
 bench: .venv/dev
 	$(BIN)/python benchmarks/speed.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/numpy_speed.py
 	$(BIN)/python benchmarks/gradient.py
 	$(BIN)/python benchmarks/compile_time.py
 

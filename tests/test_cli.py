@@ -176,7 +176,9 @@ def test_draw_writes_a_picture() -> None:
 def test_ir_prints_what_parses() -> None:
     parse_cell(run("ir", "lstm").stdout, TABLE)
     parse_cell(run("ir", "lstm", "-O", "O2").stdout, TABLE)
-    parse_schedule(run("ir", "lstm", "-O", "O2", "--schedule").stdout, TABLE)
+    scheduled = run("ir", "lstm", "-O", "O2", "--schedule").stdout
+    parse_schedule(scheduled, TABLE)
+    assert "saves (%g, %73, %c', %h')" in scheduled
     between = run("ir", "lstm", "-O", "O2", "--print-between").stdout
     assert "# after fuse_matmul" in between
     assert "# unchanged" in between
@@ -187,6 +189,8 @@ def test_explain_tells_the_story() -> None:
     assert "rewrote `h'`" in text
     assert "carrying h: 2 matrix products" in text
     assert "matrix products in the loop 3 2" in text
+    assert "A step is, in order: product, kernel, product, kernel." in text
+    assert "elementwise kernels in the loop 2 2" in text
     text = " ".join(run("explain", "seq2seq_lstm").stdout.split())
     assert "Once per sequence: 2 operations over whole sequences." in text
     assert "Step by step along target, carrying decoder_1_h" in text

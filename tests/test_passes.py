@@ -24,7 +24,7 @@ from cellc.passes.hoist import RegroupSums, SplitProducts
 from cellc.passes.join_products import JoinProducts
 from cellc.passes.known_factors import KnownFactors
 from cellc.passes.pipelines import firings, optimise
-from cellc.passes.plan import gradient
+from cellc.passes.plan import plan
 from cellc.passes.saving import derived_cell, saved_values
 from cellc.passes.share_complement import ShareComplement
 from cellc.passes.strength import Strength
@@ -144,9 +144,10 @@ def test_a_rule_does_not_cost_what_others_still_need() -> None:
     "name", ["lstm", "gru", "peephole_lstm", "phased_lstm", "layernorm_lstm", "grid_lstm_2d"]
 )
 def test_scheduled_form(name: str, golden: Callable[[Path, str], None]) -> None:
-    schedule = cellc.schedule(cellc.load(name))
+    schedule = plan(cellc.load(name), "O2", "balanced", starts=True)
     golden(GOLDEN / "schedule" / f"{name}.txt", print_schedule(schedule))
-    back = gradient(schedule.cell, "O2").schedule
+    assert schedule.gradient is not None
+    back = schedule.gradient.schedule
     golden(GOLDEN / "schedule" / f"{name}_derivative.txt", print_schedule(back))
     verify(back.cell)
     assert parse_schedule(print_schedule(back), TABLE) == back

@@ -11,7 +11,16 @@ from hypothesis import HealthCheck, given, note, seed, settings
 from hypothesis import strategies as st
 
 import cellc
-from cellc.ir import Cell, Schedule, parse_cell, parse_schedule, print_cell, print_schedule, verify
+from cellc.ir import (
+    Cell,
+    Schedule,
+    parse_cell,
+    parse_schedule,
+    print_cell,
+    print_schedule,
+    verify,
+    verify_schedule,
+)
 from cellc.ops import TABLE
 from cellc.passes.pipelines import optimise
 from cellc.passes.schedule import Scheduler
@@ -93,7 +102,7 @@ def _checked(cell: Cell, what: str) -> Schedule:
     """
     verify(cell)
     schedule = Scheduler().run(cell)
-    verify(schedule.cell)
+    verify_schedule(schedule)
     if " of " not in what:
         assert parse_cell(print_cell(cell), TABLE) == cell
     if " of " not in what and " alone" not in what:

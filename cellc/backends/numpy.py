@@ -21,6 +21,7 @@ from cellc.backends.pyast import (
     quote_statements,
 )
 from cellc.ir import TIME, AtConstruction, Cell, Once, Schedule
+from cellc.ops import TABLE
 
 
 def emit(schedule: Schedule, source: Cell) -> str:
@@ -44,7 +45,7 @@ def emit(schedule: Schedule, source: Cell) -> str:
         methods.append(_step(writers[-1], schedule))
     body: list[Item] = [pyast.docstring(_class_text(writer)), *writer.fixed_lines()]
     for method in methods:
-        body += [Blank(), method]
+        body += [Blank(), _quiet(method)]
     items: list[Item] = [pyast.docstring(docs.module_text(source)), Blank()]
     imports = [*lines("import zlib"), Blank(), *lines("import numpy as np"), Blank(2)]
     helpers = {name: text for each in writers for name, text in each.helpers.items()}
@@ -55,6 +56,15 @@ def emit(schedule: Schedule, source: Cell) -> str:
     if "math" in pyast.names_in(imports):
         items += lines("import math")
     return pyast.write([*items, *imports])
+
+
+def _quiet(method: Item) -> Item:
+    """A method that does not warn of what ops overflow on their way."""
+    loud = {name for name, op in TABLE.items() if op.overflows}
+    if isinstance(method, Block) and loud & pyast.names_in([method]):
+        assert isinstance(method.head, ast.FunctionDef)
+        method.head.decorator_list.append(quote("np.errstate(over='ignore')"))
+    return method
 
 
 def _class_text(writer: NumpyEmitter) -> str:

@@ -148,7 +148,7 @@ def core_of(writer: NumpyEmitter) -> list[Item]:
             core += [Remark(f"step by step, because each step needs the one {side}")]
             core += writer.loop(region)
             continue
-        found = writer.statements(region)
+        found = writer.at_once(region)
         at_once = "for all steps at once" if sequence_axis(region.extent) else "once per sequence"
         words = "once per call" if isinstance(region, Once) else at_once
         core += [Remark(words), *found] if found else []
@@ -242,12 +242,16 @@ def _result(writer: NumpyEmitter, more: str = "") -> list[Item]:
     names: list[str] = []
     alone: list[str] = []
     items: list[Item] = []
-    for value, extent in zip(cell.values("output").values(), writer.output_extents(), strict=True):
+    values = list(cell.values("output").values())
+    for value, extent in zip(values, writer.output_extents(), strict=True):
         names.append(writer.ids.fresh("output"))
         sequence = writer.axis_given(extent) is not None
         alone.append(f"{names[-1]}[:, 0]" if sequence else f"{names[-1]}[0]")
+        own = not more and values.count(value) == 1
         form = "v.astype(self.dtype, copy=False)" if sequence else "np.array(v, self.dtype)"
-        items.append(Line(pyast.assign(names[-1], quote(form, v=writer.masked(value, extent)))))
+        items.append(
+            Line(pyast.assign(names[-1], quote(form, v=writer.masked(value, extent, own))))
+        )
     states = [writer.ids[name] for name in cell.states]
     if writer.kept:
         kept = ", ".join(f"'{writer.ids[s]}': {writer.ids[s]}.copy()" for s in writer.kept)

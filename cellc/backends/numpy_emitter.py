@@ -9,9 +9,10 @@ from types import MappingProxyType
 from cellc.backends import pyast
 from cellc.backends.axes import word
 from cellc.backends.base import Emitter
+from cellc.backends.numpy_products import PRODUCT, TURNED, turn, widen
 from cellc.backends.pyast import Block, Item, Line, lines, quote, quote_statements
 from cellc.backends.spelling import Speller
-from cellc.ir import NOWHERE, Extent, Loop
+from cellc.ir import NOWHERE, Extent, Loop, Region
 from cellc.ir.schedule import is_backward
 from cellc.ir.types import sequence_axis
 from cellc.ops import TABLE
@@ -23,7 +24,7 @@ _RESERVED = (
     "np", "math", "zlib", "self", "p", "state", "lengths", "steps", "batch", "now", "alive",
     "ends", "batched", "draw", "seed", "dtype", "given", "training", "draws", "rng", "drawn",
     "trace", "traced", "name", "value", "d_state", "d_output", "d_outputs",
-    "gradients", "cotangent", "later",
+    "gradients", "cotangent", "later", "turned", "product",
 )  # fmt: skip
 
 
@@ -102,10 +103,19 @@ class NumpyEmitter(Emitter):
         targets = [self.whole(name), self.ids[name]]
         return [Line(pyast.assign(targets, call), self.comment(name))]
 
+    def at_once(self, region: Region) -> list[Item]:
+        """The statements of a region that is no loop."""
+        items = self.statements(region)
+        if sequence_axis(region.extent) is not None and widen(items):
+            self.helpers["product"] = PRODUCT
+        return items
+
     def loop(self, region: Loop) -> list[Item]:
         """The loop over steps, with room for the values that are read after it."""
         kept = self.needed_later(region)
         body = self.statements(region)
+        turned = turn(body)
+        self.helpers |= {"turned": TURNED} if turned else {}
         nexts = self.cell.values("next")
         for n in kept:
             body += lines("all[now] = v", all=self.whole(n), v=self.ids[n])
@@ -125,7 +135,7 @@ class NumpyEmitter(Emitter):
             for n in kept
         ]  # fmt: skip
         held = self._held_back(region) if region.backward else []
-        return [*rooms, Block(head, (*held, *reads, *body))]
+        return [*turned, *rooms, Block(head, (*held, *reads, *body))]
 
     def _held_back(self, region: Loop) -> list[Item]:
         """Zeros for the cotangents of sequences that the loop has not come to yet."""
@@ -173,10 +183,11 @@ class NumpyEmitter(Emitter):
         index = ", ".join(["now", ":", *["None"] * rank])
         return f"np.where({word(axis, 'alive')}[{index}], {value}, {held})"
 
-    def masked(self, name: str, extent: Extent) -> ast.expr:
+    def masked(self, name: str, extent: Extent, own: bool = False) -> ast.expr:
         """A value as a call gives it away: zero where its sequence has ended.
 
-        ``extent`` is what it varies along as the cell is written.
+        ``extent`` is what it varies along as the cell is written. One that nobody else will
+        have is given away as it is where no sequence ends early, rather than copied.
         """
         type_, value = self.cell.nodes[name].type, self.reference(name)
         axis = self.axis_given(extent)
@@ -187,7 +198,10 @@ class NumpyEmitter(Emitter):
         if type_.extent == NOWHERE:
             value = self.spread(name, value)
         index = ", ".join([":", ":", *["None"] * len(type_.shape)])
-        return quote(f"np.where({word(axis, 'alive')}[{index}], v, 0)", v=value)
+        given = quote(f"np.where({word(axis, 'alive')}[{index}], v, 0)", v=value)
+        if not own or not isinstance(self.region_of.get(name), Loop):
+            return given
+        return quote(f"v if {word(axis, 'lengths')} is None else w", v=value, w=given)
 
     def axis_given(self, extent: Extent) -> str | None:
         """The axis along which a value is a sequence when a call gives it away."""

@@ -51,7 +51,7 @@ from cellc.frontend.library import read_cells, read_file
 from cellc.frontend.lineage import lineage_of
 from cellc.ir import Cell, print_cell, print_schedule
 from cellc.passes.pipelines import firings, optimise, steps
-from cellc.passes.plan import gradient
+from cellc.passes.plan import gradient, plan
 from cellc.resources import shipped_specs
 from cellc.syntax import parse_file
 from cellc.syntax.characters import read_source
@@ -239,8 +239,9 @@ def print_ir(
             before = after
         cell = before
     if scheduled or not print_between:
-        schedule = driver.schedule(cell, level)
-        typer.echo(print_schedule(schedule) if scheduled else print_cell(optimise(cell, level)))
+        optimised = optimise(cell, level)
+        form = print_schedule(plan(cell, level, memory, starts=True)) if scheduled else None
+        typer.echo(form or print_cell(optimised))
 
 
 @app.command()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from cellc.ir.cell import Cell
+from cellc.ir.kernels import StepPart
 from cellc.ir.types import NOWHERE, Extent
 
 Recurrence = Literal["dense", "block", "diagonal", "diagonal affine"]
@@ -40,6 +41,8 @@ class Loop:
     the Jacobian of their next values by their present ones; ``depth`` is the number of
     matrix products that one step must do one after the other. A ``backward`` loop begins
     with the last step. ``reason`` says in words what makes the recurrence no simpler.
+    ``parts`` are what a step does one after the other: ``values`` are the states and then
+    the values of the parts, in this order.
     """
 
     values: tuple[str, ...]
@@ -50,6 +53,7 @@ class Loop:
     extent: Extent
     backward: bool = False
     reason: str = field(default="", compare=False)
+    parts: tuple[StepPart, ...] = ()
 
 
 @dataclass(frozen=True)

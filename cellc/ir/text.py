@@ -7,17 +7,18 @@ rule, in ``grammars/ir.lark``, serves every op.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
 from lark import Lark, Token, Transformer
-from lark.exceptions import UnexpectedInput
+from lark.exceptions import UnexpectedInput, VisitError
 
-from cellc.diagnostics import Source, Span, fail
+from cellc.diagnostics import CellcError, Source, Span, fail
 from cellc.ir.cell import Cell
 from cellc.ir.dimension import Dim
+from cellc.ir.kernels import Kernel, Product, Reduction, StepPart
 from cellc.ir.node import Argument, Attribute, Node, Operation, Result
 from cellc.ir.schedule import AtConstruction, AtOnce, Loop, Once, Region, Schedule
 from cellc.ir.types import Type, extent_text, shape_text
@@ -36,8 +37,30 @@ def print_schedule(schedule: Schedule) -> str:
     lines = [f"schedule {cell.name}", *_head(cell)]
     for region in schedule.regions:
         lines.append(_region_text(region))
-        lines += [f"  {print_node(name, cell.nodes[name])}" for name in region.values]
+        lines += _members(cell, region)
     return "\n".join([*lines, *_tail(cell)]) + "\n"
+
+
+def _members(cell: Cell, region: Region) -> Iterator[str]:
+    """The values of a region, those of a loop's step under the parts that they belong to."""
+    parts = region.parts if isinstance(region, Loop) else ()
+    inside = {name for part in parts for name in part.values}
+    for name in region.values:
+        if name not in inside:
+            yield f"  {print_node(name, cell.nodes[name])}"
+    for part in parts:
+        if isinstance(part, Kernel):
+            saved = f" saves {_names(part.saved)}" if part.saved else ""
+            yield f"  kernel {_names(part.inputs)} -> {_names(part.outputs)}{saved}"
+            yield from (f"    {print_node(name, cell.nodes[name])}" for name in part.values)
+        else:
+            kind = "product" if isinstance(part, Product) else "reduction"
+            saved = " saved" if part.is_saved else ""
+            yield f"  {kind} {print_node(part.value, cell.nodes[part.value])}{saved}"
+
+
+def _names(values: Iterable[str]) -> str:
+    return f"({', '.join(f'%{name}' for name in values)})"
 
 
 def print_node(name: str, node: Node) -> str:
@@ -126,7 +149,12 @@ def _parse(text: str, start: str, operations: Mapping[str, Operation]) -> Any:
     unknown = [str(name) for name in parsed.scan_values(_is_op) if name not in operations]
     if unknown:
         fail("bad-ir", f"the op `{unknown[0]}` is not known")
-    return _Reader(operations).transform(parsed)
+    try:
+        return _Reader(operations).transform(parsed)
+    except VisitError as error:
+        if isinstance(error.orig_exc, CellcError):
+            raise error.orig_exc from None
+        raise
 
 
 def _is_op(token: object) -> bool:
@@ -256,22 +284,40 @@ class _Reader(Transformer[Token, Any]):
     def cell(self, children: list[Any]) -> Cell:
         return _assemble(children[0], children[1:])
 
+    def kernel(self, children: list[Any]) -> Kernel:
+        inputs, outputs, *saved = children
+        return Kernel((), inputs, outputs, *saved)
+
+    def alone(self, children: list[Any]) -> list[Any]:
+        kind, node, *saved = children
+        part = Product if kind == "product" else Reduction
+        return [part(node[0], bool(saved)), node]
+
     def schedule(self, children: list[Any]) -> Schedule:
+        items = [i for child in children[1:] for i in (child if type(child) is list else [child])]
         regions: list[Region] = []
-        members: list[list[str]] = []
-        for child in children[1:]:
-            if isinstance(child, Region):
-                regions.append(child)
-                members.append([])
-            elif isinstance(child, tuple):
-                members[-1].append(child[0])
-        filled = tuple(_with_values(r, m) for r, m in zip(regions, members, strict=True))
-        return Schedule(_assemble(children[0], children[1:]), filled)
+        for item in items:
+            if isinstance(item, Region):
+                regions.append(item)
+            elif isinstance(item, tuple | StepPart):
+                if not regions or (not isinstance(item, tuple) and type(regions[-1]) is not Loop):
+                    fail("bad-ir", "a value is in no region, or a part of a step in no loop")
+                regions[-1] = _with(regions[-1], item)
+        return Schedule(_assemble(children[0], items), tuple(regions))
 
 
-def _with_values(region: Region, values: list[str]) -> Region:
-    fields = dict(vars(region), values=tuple(values))
-    return type(region)(**fields)
+def _with(region: Region, item: tuple[str, Node] | StepPart) -> Region:
+    """A region with one more value, which goes into the kernel above it, or with one more part."""
+    if not isinstance(item, tuple):
+        assert isinstance(region, Loop)
+        return replace(region, parts=(*region.parts, item))
+    name = item[0]
+    region = replace(region, values=(*region.values, name))
+    last = region.parts[-1] if isinstance(region, Loop) and region.parts else None
+    if isinstance(region, Loop) and isinstance(last, Kernel):
+        kernel = replace(last, values=(*last.values, name))
+        return replace(region, parts=(*region.parts[:-1], kernel))
+    return region
 
 
 def _assemble(name: str, items: Iterable[Any]) -> Cell:

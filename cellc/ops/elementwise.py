@@ -78,18 +78,17 @@ LEAVES = (
     _leaf("size", "A dimension as a number."),
 )
 
-_STABLE_SIGMOID = """
+_SIGMOID = """
 def sigmoid(a):
-    e = np.exp(-np.abs(a))
-    return np.where(a >= 0, 1, e) / (1 + e)
+    return 1 / (1 + np.exp(-a))  # 0 where the exponential overflows
 """
 
 UNARY = (
     _unary("negate", "The negative.", "-a", "-g",
            notation="-$a", precedence=SIGN, latex="-$a", glyph="−", linear=(frozenset({0}),)),
     _unary("sigmoid", "The logistic function 1/(1 + exp(-a)).", "sigmoid(a)", "g*y*(1 - y)",
-           spellings={"torch": "torch.sigmoid(a)"}, helpers={"numpy": _STABLE_SIGMOID},
-           range=(0, 1), aliases=("σ",), latex=r"\sigma($a)", glyph="σ", flops=4),
+           spellings={"torch": "torch.sigmoid(a)"}, helpers={"numpy": _SIGMOID},
+           overflows=True, range=(0, 1), aliases=("σ",), latex=r"\sigma($a)", glyph="σ", flops=4),
     _unary("tanh", "The hyperbolic tangent.", "xp.tanh(a)", "g*(1 - y*y)",
            range=(-1, 1), flops=4),
     _unary("relu", "The positive part.", "xp.maximum(a, 0)", "relu_slope(g, y)",

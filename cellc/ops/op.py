@@ -83,6 +83,8 @@ class Op:
         work: the multiplications of a contraction from the types of operands and result,
             where they are not as many as its weight has numbers.
         by_mode: whether the value is another while training than otherwise.
+        overflows: whether its helper overflows on the way to a right result, and what calls it
+            must not warn of that.
         written: whether the language writes it; others are made by passes only.
     """
 
@@ -110,6 +112,7 @@ class Op:
     flops: int = 1
     work: Callable[[Sequence[Type], Type], Dim] | None = None
     by_mode: bool = False
+    overflows: bool = False
     written: bool = True
 
     @property

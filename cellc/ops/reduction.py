@@ -40,8 +40,9 @@ def softmax(a):
 
 _STANDARDIZE = """
 def standardize(a):
-    centred = a - a.mean(axis=-1, keepdims=True)
-    return centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-05)
+    centred = a - a.sum(axis=-1, keepdims=True) / a.shape[-1]
+    variance = (centred * centred).sum(axis=-1, keepdims=True) / a.shape[-1]
+    return centred / np.sqrt(variance + 1e-05)
 """
 
 _STANDARDIZE_SLOPE = """

@@ -7,6 +7,7 @@ from dataclasses import replace
 from cellc.diagnostics import CellcError
 from cellc.ir import Cell, Gradient, Schedule
 from cellc.passes.derivative import derivative
+from cellc.passes.kernels import with_saved
 from cellc.passes.pipelines import optimise, optimise_derived
 from cellc.passes.saving import derived_cell, saved_values
 from cellc.passes.schedule import Scheduler
@@ -26,6 +27,7 @@ def plan(cell: Cell, level: str, memory: str, starts: bool) -> Schedule:
         if {diagnostic.code for diagnostic in error.diagnostics} != {"no-derivative"}:
             raise
         back = None
+    schedule = schedule if back is None else with_saved(schedule, back.saved)
     return replace(schedule, written=written, gradient=back)
 
 

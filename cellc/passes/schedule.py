@@ -23,6 +23,7 @@ from cellc.ir import (
 from cellc.ir.schedule import is_backward
 from cellc.ir.types import Extent, sequence_axis
 from cellc.ops import TABLE
+from cellc.passes.kernels import parts_of
 from cellc.passes.loops import computed_starts, with_recurrence
 from cellc.passes.recurrence import recurrence_of, sequential_depth
 
@@ -142,7 +143,11 @@ def _loop(cell: Cell, component: set[str]) -> Loop:
     assert axis is not None, "a state travels along an axis"
     finding, depth = recurrence_of(cell, values, carries), sequential_depth(cell, values)
     back = is_backward(cell, carries[0])
-    return Loop(values, axis, carries, finding.recurrence, depth, extent, back, finding.reason)
+    parts = parts_of(cell, values)
+    ordered = (*carries, *(name for part in parts for name in part.values))
+    return Loop(
+        ordered, axis, carries, finding.recurrence, depth, extent, back, finding.reason, parts
+    )
 
 
 def _refuse(cell: Cell, name: str) -> NoReturn:

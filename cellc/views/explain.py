@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
-from cellc.ir import NOWHERE, AtOnce, Cell, Dim, Gradient, Loop, Once, Region, Schedule, reached
+from cellc.ir import (
+    NOWHERE,
+    AtOnce,
+    Cell,
+    Dim,
+    Gradient,
+    Kernel,
+    Loop,
+    Once,
+    Region,
+    Schedule,
+    reached,
+)
 from cellc.ir.dimension import product
 from cellc.ir.types import sequence_axis
 from cellc.ops import TABLE
@@ -46,6 +59,11 @@ def count(kind: Kind, *regions: type[Region]) -> Callable[[Schedule], Dim]:
     return counted
 
 
+def kernels_of(schedule: Schedule) -> list[Kernel]:
+    """The elementwise kernels of all loops."""
+    return [part for x in schedule.loops for part in x.parts if isinstance(part, Kernel)]
+
+
 #: What `cellc explain` compares, in the order of its table.
 MEASURES: tuple[Measure, ...] = (
     Measure("matrix products before or after the loop", count("contraction", AtOnce, Once)),
@@ -54,6 +72,7 @@ MEASURES: tuple[Measure, ...] = (
     Measure("elementwise operations before or after the loop",
             count("elementwise", AtOnce, Once)),
     Measure("elementwise operations in the loop", count("elementwise", Loop)),
+    Measure("elementwise kernels in the loop", lambda s: Dim.of(len(kernels_of(s)))),
     Measure("flops per step in the loop", lambda s: costs_of(s).loop.flops),
     Measure("flops per step", lambda s: costs_of(s).step.flops),
     Measure("flops once per call or sequence", lambda s: costs_of(s).once.flops, always=False),
@@ -126,8 +145,17 @@ def _sentence(schedule: Schedule, region: Region) -> str:
     if isinstance(region, Loop):
         states = ", ".join(region.carries)
         parts = [f"Step by step along {region.axis}, carrying {states}: {counts}."]
-        return " ".join([*parts, *stacked, *_told_of_recurrence(region)])
+        parts += [*stacked, *_told_of_parts(region), *_told_of_recurrence(region)]
+        return " ".join(parts)
     return ""
+
+
+def _told_of_parts(loop: Loop) -> list[str]:
+    """What a step does in order: ``A step is, in order: product, kernel, 4 reductions, kernel.``"""
+    kinds = [type(part).__name__.lower() for part in loop.parts]
+    runs = [(kind, len(list(run))) for kind, run in groupby(kinds)]
+    told = [kind if count == 1 else f"{count} {kind}s" for kind, count in runs]
+    return [f"A step is, in order: {', '.join(told)}."] if len(told) > 1 else []
 
 
 def _told_of_recurrence(loop: Loop) -> list[str]:
