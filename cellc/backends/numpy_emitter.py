@@ -23,7 +23,7 @@ _RESERVED = (
     "np", "math", "zlib", "self", "p", "state", "lengths", "steps", "batch", "now", "alive",
     "ends", "batched", "draw", "seed", "dtype", "given", "training", "draws", "rng", "drawn",
     "trace", "traced", "name", "value", "d_state", "d_output", "d_outputs",
-    "gradients", "cotangent", "later",
+    "gradients", "cotangent", "later", "_", "scan", "affine_steps", "affine_steps_back",
 )  # fmt: skip
 
 
