@@ -12,7 +12,10 @@ REMARK = "all steps, of which each is a*h + b of the one {side}"
 
 
 def operands(writer: RegionWriter, region: Scan) -> list[ast.expr]:
-    """The factor and the term, spread over steps and sequences where they are the same for all."""
+    """The factor and the term, spread over steps and sequences where they are the same for all.
+
+    From here on the writer writes what is at once, as everything around a scan is.
+    """
     writer.region = AtOnce(region.values, region.extent)
     found = []
     for name in (region.factor, region.term):
@@ -20,7 +23,6 @@ def operands(writer: RegionWriter, region: Scan) -> list[ast.expr]:
         if writer.cell.nodes[name].type.extent < region.extent:
             value = writer.spread(name, value)
         found.append(value)
-    writer.region = region
     return found
 
 
