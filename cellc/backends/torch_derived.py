@@ -14,7 +14,7 @@ from cellc.backends.axes import input_along, word
 from cellc.backends.pyast import Block, Item, Line, Remark, lines, quote, quote_statements
 from cellc.backends.spelling import Speller, dimension
 from cellc.backends.torch_emitter import SPELLER, TorchEmitter
-from cellc.ir import BATCH, NOWHERE, Dim, Loop, Schedule
+from cellc.ir import BATCH, NOWHERE, Dim, Loop, Scan, Schedule
 from cellc.ops import TABLE
 
 _IN_FUNCTION = Speller(SPELLER.backend, SPELLER.module, SPELLER.own, mode="training")
@@ -47,7 +47,8 @@ class FunctionEmitter(TorchEmitter):
     def listed(self) -> list[str]:
         """The saved values that a loop keeps step by step, for nothing but the derivative."""
         found: list[str] = []
-        for loop in self.schedule.loops:
+        loops = [loop for loop in self.schedule.loops if not isinstance(loop, Scan)]
+        for loop in loops:
             needed = self.needed_later(loop)
             found += [n for n in loop.values if n in self.saved and n not in needed]
         return found
@@ -67,7 +68,10 @@ class DerivedEmitter(FunctionEmitter):
         super().__init__(schedule, known, taken)
         self.lists = frozenset(lists)
         self.blocking = False
-        self.blocks = {loop.carries: self._block_of(loop) for loop in schedule.loops}
+        self.blocks = {
+            loop.carries: [] if isinstance(loop, Scan) else self._block_of(loop)
+            for loop in schedule.loops
+        }
         self.in_blocks = {name for names in self.blocks.values() for name in names}
 
     def _block_of(self, loop: Loop) -> list[str]:

@@ -1,0 +1,116 @@
+"""Scans in Torch: every step of ``h' = a*h + b`` over rows."""
+
+from __future__ import annotations
+
+from cellc.backends import pyast
+from cellc.backends.axes import word
+from cellc.backends.pyast import Item, Line, quote
+from cellc.backends.scan_operands import operands
+from cellc.backends.torch_emitter import TorchEmitter
+from cellc.ir import Scan
+
+
+def scan(writer: TorchEmitter, region: Scan) -> list[Item]:
+    """The statements that compute a scan: its values, what the state is before each, its last."""
+    (state,) = region.carries
+    following = next(name for name in region.values if name != state)
+    factor, term = operands(writer, region)
+    start = [*writer.computed_start(state, region.axis), *writer.taken_crossings()]
+    back = "_back" if region.backward else ""
+    call = quote(f"affine_steps{back}(a, b, h, sizes)", a=factor, b=term, h=writer.ids[state],
+                 sizes=word(region.axis, "sizes"))  # fmt: skip
+    shifts = state in writer.needed_later(region)
+    targets = [writer.whole(following), "_" if shifts else writer.ids[state]]
+    writer.helpers[f"scan{back}"] = _BACKWARD if back else _FORWARD
+    if not region.always:
+        writer.helpers["scan_pays"] = _PAYS
+        writer.helpers[f"one_by_one{back}"] = _ONE_BY_ONE_BACK if back else _ONE_BY_ONE
+    text = _STEPS_BACK if back else _STEPS
+    writer.helpers[f"affine_steps{back}"] = text.replace("{choice}", "" if region.always else (
+        f"if not scan_pays(h, sizes):\n        return one_by_one{back}(a, b, h, sizes)\n    "
+    ))  # fmt: skip
+    made = Line(pyast.assign(targets, call), writer.comment(following))
+    return [*start, made, *(writer.shift(state) if shifts else [])]
+
+
+_FORWARD = '''
+def scan(a, b, h):
+    """Every value of h' = a*h + b, where h is what the first step starts from.
+
+    Steps are joined in pairs, the pairs are computed in the same way, and then the steps
+    between them: about 2*log2(T) operations one after the other, where a loop has T.
+    """
+    if len(a) == 1:
+        return torch.addcmul(b, a, h)
+    pairs = scan(a[1::2] * a[:-1:2], torch.addcmul(b[1::2], a[1::2], b[:-1:2]), h)
+    steps = pairs.new_empty(b.shape)
+    steps[1::2] = pairs
+    steps[0] = torch.addcmul(b[0], a[0], h)
+    steps[2::2] = torch.addcmul(b[2::2], a[2::2], pairs[: len(b[2::2])])
+    return steps
+'''
+
+_BACKWARD = '''
+def scan_back(a, b, h):
+    """As ``scan``, from the last step to the first."""
+    if len(a) == 1:
+        return torch.addcmul(b, a, h)
+    odd = len(a) % 2
+    near, far = slice(odd, None, 2), slice(odd + 1, None, 2)
+    pairs = scan_back(a[near] * a[far], torch.addcmul(b[near], a[near], b[far]), h)
+    steps = pairs.new_empty(b.shape)
+    steps[near] = pairs
+    steps[-1] = torch.addcmul(b[-1], a[-1], h)
+    rest = slice(1 - odd, -1, 2)
+    steps[rest] = torch.addcmul(b[rest], a[rest], pairs[1 - odd :])
+    return steps
+'''
+
+_STEPS = '''
+def affine_steps(a, b, h, sizes):
+    """Every value of h' = a*h + b as rows, and each sequence's last."""
+    {choice}a, b, alive = in_steps(a, b, sizes)
+    steps = scan(a, b, h)
+    return steps.flatten(0, 1) if alive is None else steps[alive], steps[-1].clone()
+'''
+
+_STEPS_BACK = '''
+def affine_steps_back(a, b, h, sizes):
+    """As ``affine_steps``, from the last step to the first."""
+    {choice}a, b, alive = in_steps(a, b, sizes)
+    steps = scan_back(a, b, h)
+    return steps.flatten(0, 1) if alive is None else steps[alive], steps[0].clone()
+'''
+
+_PAYS = '''
+def scan_pays(h, sizes):
+    """Whether a scan is faster than as many steps one by one, as measured."""
+    if h.device.type == 'cpu':
+        return len(sizes) >= 64 and h.numel() <= 4096
+    return len(sizes) >= 8
+'''
+
+_ONE_BY_ONE = '''
+def one_by_one(a, b, h, sizes):
+    """As ``affine_steps``, one step after the other; sequences leave as they end."""
+    steps, ended = [], []
+    for rows, a, b in zip(sizes, a.split(sizes), b.split(sizes)):
+        if rows < len(h):
+            ended.append(h[rows:])
+            h = h[:rows]
+        h = torch.addcmul(b, a, h)
+        steps.append(h)
+    return together(steps, sizes), torch.cat([h, *reversed(ended)])
+'''
+
+_ONE_BY_ONE_BACK = '''
+def one_by_one_back(a, b, h, sizes):
+    """As ``affine_steps_back``, one step after the other; sequences join at their last."""
+    steps, last, h = [], h, h[: sizes[-1]]
+    for rows, a, b in zip(reversed(sizes), reversed(a.split(sizes)), reversed(b.split(sizes))):
+        if rows > len(h):
+            h = torch.cat((h, last[len(h) : rows]))
+        h = torch.addcmul(b, a, h)
+        steps.append(h)
+    return together(steps[::-1], sizes), h
+'''
