@@ -34,7 +34,8 @@ Memory = Annotated[
 Scanned = Annotated[
     str,
     typer.Option(
-        "--scan", help="Whether linear loops are parallel scans: auto (where faster), always, never."
+        "--scan",
+        help="Whether linear loops are parallel scans: auto (where faster), always, never.",
     ),
 ]
 Level = Annotated[str, typer.Option("--level", "-O", help="Optimisation: O0, O1 or O2.")]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from functools import reduce
 
 import networkx as nx
 
@@ -155,7 +154,10 @@ class _Loop:
             if text is not None:
                 bindings: dict[str, Value] = {**known, "g": self.slopes[argument]}
                 parts.append(self._written(parse_expression(text), bindings, node.spans))
-        self.slopes[name] = reduce(lambda a, b: self._add("add", [a, b], node.spans), parts, 0.0)
+        slope: Value = 0.0
+        for part in parts:
+            slope = self._add("add", [slope, part], node.spans)
+        self.slopes[name] = slope
         rests = [self.rests.get(argument, argument) for argument in node.args]
         self.rests[name] = self._add(op.name, rests, node.spans)
 

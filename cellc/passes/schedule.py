@@ -77,9 +77,7 @@ class Scheduler:
         step = affine_step(cell, {*loop.values}) if self.scan != "never" else None
         if step is None:
             return loop
-        return Scan(
-            **vars(loop), factor=step.factor, term=step.term, always=self.scan == "always"
-        )
+        return Scan(**vars(loop), factor=step.factor, term=step.term, always=self.scan == "always")
 
 
 def _known_beforehand(cell: Cell) -> set[str]:

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from cellc.ir import NOWHERE, AtOnce, Cell, Dim, Gradient, Loop, Once, Region, Schedule, reached
+from cellc.ir import (
+    NOWHERE,
+    AtOnce,
+    Cell,
+    Dim,
+    Gradient,
+    Loop,
+    Once,
+    Region,
+    Scan,
+    Schedule,
+    reached,
+)
 from cellc.ir.dimension import product
 from cellc.ir.types import sequence_axis
 from cellc.ops import TABLE
@@ -125,7 +137,8 @@ def _sentence(schedule: Schedule, region: Region) -> str:
         return " ".join([f"{when}: {counts}.", *stacked])
     if isinstance(region, Loop):
         states = ", ".join(region.carries)
-        parts = [f"Step by step along {region.axis}, carrying {states}: {counts}."]
+        how = "As a scan" if isinstance(region, Scan) else "Step by step"
+        parts = [f"{how} along {region.axis}, carrying {states}: {counts}."]
         return " ".join([*parts, *stacked, *_told_of_recurrence(region)])
     return ""
 
@@ -137,11 +150,18 @@ def _told_of_recurrence(loop: Loop) -> list[str]:
     if loop.depth > 1:
         told.append(f"A step must do {loop.depth} products one after the other.")
     if loop.recurrence == "diagonal affine":
-        told.append(
-            f"A parallel scan along {loop.axis} could compute all steps together; "
-            "no backend has one yet."
-        )
+        told.append(_told_of_scan(loop))
     return told
+
+
+def _told_of_scan(loop: Loop) -> str:
+    """Whether a parallel scan computes a loop that is diagonal and affine, or why none does."""
+    if isinstance(loop, Scan):
+        where = "" if loop.always else ", where that is faster than T steps one by one"
+        return f"So T steps take about 2*log2(T) operations one after the other{where}."
+    if len(loop.carries) > 1:
+        return "It runs step by step: a scan is made of loops that carry one state."
+    return f"A parallel scan along {loop.axis} could compute all steps together."
 
 
 def _stacked(cell: Cell, names: Sequence[str]) -> list[str]:
