@@ -191,13 +191,16 @@ def replayed(run, given, rest, slopes):
 
 _IN_STEPS = '''
 def in_steps(a, b, sizes):
-    """Rows of h' = a*h + b as steps of equal size; h stays as it is where there is no row."""
+    """Rows of h' = a*h + b as steps, which leave h as it is where a sequence has ended."""
     if sizes[0] == sizes[-1]:
-        return (*(rows.unflatten(0, (len(sizes), sizes[0])) for rows in (a, b)), None)
+        shape = len(sizes), sizes[0]
+        return a.unflatten(0, shape), b.unflatten(0, shape), None
     rows = torch.tensor(sizes, device=b.device)
     alive = torch.arange(sizes[0], device=b.device) < rows[:, None]
-    ones, zeros = (v.new_full((*alive.shape, *v.shape[1:]), f) for v, f in ((a, 1), (b, 0)))
-    return ones.index_put((alive,), a), zeros.index_put((alive,), b), alive
+    shape = *alive.shape, *b.shape[1:]
+    a = a.new_ones(shape).index_put((alive,), a)
+    b = b.new_zeros(shape).index_put((alive,), b)
+    return a, b, alive
 '''
 
 #: The functions by name, in the order in which a file defines them.

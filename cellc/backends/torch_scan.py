@@ -21,7 +21,7 @@ def scan(writer: TorchEmitter, region: Scan) -> list[Item]:
                  sizes=word(region.axis, "sizes"))  # fmt: skip
     shifts = state in writer.needed_later(region)
     targets = [writer.whole(following), "_" if shifts else writer.ids[state]]
-    writer.helpers[f"scan{back}"] = _BACKWARD if back else _FORWARD
+    writer.helpers["scan"] = _SCAN
     if not region.always:
         writer.helpers["scan_pays"] = _PAYS
         writer.helpers[f"one_by_one{back}"] = _ONE_BY_ONE_BACK if back else _ONE_BY_ONE
@@ -33,7 +33,7 @@ def scan(writer: TorchEmitter, region: Scan) -> list[Item]:
     return [*start, made, *(writer.shift(state) if shifts else [])]
 
 
-_FORWARD = '''
+_SCAN = '''
 def scan(a, b, h):
     """Every value of h' = a*h + b, where h is what the first step starts from.
 
@@ -50,22 +50,6 @@ def scan(a, b, h):
     return steps
 '''
 
-_BACKWARD = '''
-def scan_back(a, b, h):
-    """As ``scan``, from the last step to the first."""
-    if len(a) == 1:
-        return torch.addcmul(b, a, h)
-    odd = len(a) % 2
-    near, far = slice(odd, None, 2), slice(odd + 1, None, 2)
-    pairs = scan_back(a[near] * a[far], torch.addcmul(b[near], a[near], b[far]), h)
-    steps = pairs.new_empty(b.shape)
-    steps[near] = pairs
-    steps[-1] = torch.addcmul(b[-1], a[-1], h)
-    rest = slice(1 - odd, -1, 2)
-    steps[rest] = torch.addcmul(b[rest], a[rest], pairs[1 - odd :])
-    return steps
-'''
-
 _STEPS = '''
 def affine_steps(a, b, h, sizes):
     """Every value of h' = a*h + b as rows, and each sequence's last."""
@@ -78,7 +62,7 @@ _STEPS_BACK = '''
 def affine_steps_back(a, b, h, sizes):
     """As ``affine_steps``, from the last step to the first."""
     {choice}a, b, alive = in_steps(a, b, sizes)
-    steps = scan_back(a, b, h)
+    steps = scan(a.flip(0), b.flip(0), h).flip(0)
     return steps.flatten(0, 1) if alive is None else steps[alive], steps[0].clone()
 '''
 
@@ -88,7 +72,9 @@ def scan_pays(h, sizes):
 
     On a processor, as measured, it is for many small steps; elsewhere for many steps.
     """
-    return len(sizes) >= 100 and h.numel() <= 1024 if h.device.type == 'cpu' else len(sizes) >= 16
+    if h.device.type == 'cpu':
+        return len(sizes) >= 100 and h.numel() <= 1024
+    return len(sizes) >= 16
 '''
 
 _ONE_BY_ONE = '''
