@@ -97,9 +97,10 @@ def markdown(cell: str, results: list[Figures]) -> str:
     lines = [
         "# Parallel scans",
         "",
-        f"`{cell}`, forward and backward, I={INPUTS}; {setting()}. Written by `benchmarks/scan.py`.",
-        "`loop/scan` above 1 means that a scan is the faster one; `loop/auto` is what `scan=\"auto\"`",
-        "makes of it. Torch in single, NumPy in double precision.",
+        f"`{cell}`, forward and backward, I={INPUTS}; {setting()}.",
+        "Torch in single, NumPy in double precision. Written by `benchmarks/scan.py`.",
+        "`loop/scan` above 1 means that a scan is the faster one; `loop/auto` is what",
+        '`scan="auto"` makes of it.',
         "",
         "| " + " | ".join(HEADS) + " |",
         "| --- |" + " ---: |" * (len(HEADS) - 1),

@@ -229,7 +229,7 @@ def test_in_one_graph_and_for_export(scan: str) -> None:
     x = torch.randn(130, 2, 3)
     want, _ = module(x)
     compiled = torch.compile(module, backend="aot_eager", fullgraph=True)
-    got, _ = compiled(x)
+    got, _ = compiled(x)  # type: ignore[no-untyped-call]
     torch.testing.assert_close(got, want)
     slopes = [torch.autograd.grad(y.sum(), [*module.parameters()]) for y in (got, want)]
     for a, b in zip(*slopes, strict=True):
@@ -298,7 +298,13 @@ _FORMS = (
 @st.composite
 def _affine(draw: st.DrawFn) -> str:
     """A cell of one or two states, the second of which may read the first."""
-    lines = ["cell drawn", "input x[H]", "param p[H] shared", "z = sigmoid(W·x + b)", "n = tanh(W·x)"]
+    lines = [
+        "cell drawn",
+        "input x[H]",
+        "param p[H] shared",
+        "z = sigmoid(W·x + b)",
+        "n = tanh(W·x)",
+    ]
     states = ["h", "m"][: draw(st.integers(1, 2))]
     for state in states:
         terms = [*_TERMS, "h'*z", "h"] if state == "m" else _TERMS

@@ -16,7 +16,7 @@ from cellc.backends.pyast import (
     quote,
     quote_statements,
 )
-from cellc.backends.scan_operands import remark
+from cellc.backends.scans import remark
 from cellc.ir import TIME, AtConstruction, Loop, Once, Scan
 from cellc.ir.types import sequence_axis
 from cellc.syntax.characters import ascii_name

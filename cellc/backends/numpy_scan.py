@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from cellc.backends import pyast
 from cellc.backends.axes import word
 from cellc.backends.numpy_emitter import NumpyEmitter
-from cellc.backends.pyast import Item, Line, quote
-from cellc.backends.scan_operands import operands
+from cellc.backends.pyast import Item, quote
+from cellc.backends.scans import assigned, operands
 from cellc.ir import Scan
 
 
 def scan(writer: NumpyEmitter, region: Scan) -> list[Item]:
     """The statements that compute a scan: its values, what the state is before each, its last."""
     (state,) = region.carries
-    following = next(name for name in region.values if name != state)
     factor, term = operands(writer, region)
     helper = "affine_steps_back" if region.backward else "affine_steps"
     call = quote(f"{helper}(a, b, h, alive)", a=factor, b=term, h=writer.ids[state],
                  alive=word(region.axis, "alive"))  # fmt: skip
-    shifts = state in writer.needed_later(region)
-    targets = [writer.whole(following), "_" if shifts else writer.ids[state]]
     writer.helpers["scan"] = _SCAN
     writer.helpers["affine_steps"] = _ALWAYS if region.always else _AUTO
     if region.backward:
         writer.helpers["affine_steps_back"] = _BACK
-    made = Line(pyast.assign(targets, call), writer.comment(following))
-    return [made, *(writer.shift(state) if shifts else [])]
+    every = quote("a * h + b", a=factor, b=term, h=writer.whole(state))
+    return assigned(writer, region, call, every)
 
 
 _SCAN = '''
@@ -74,8 +70,9 @@ _AUTO = _STEPS.replace(
 
 _BACK = '''
 def affine_steps_back(a, b, h, alive):
-    """As ``affine_steps``, from the last step to the first, and zeros behind a sequence's end."""
+    """What h is before every step, from the last to the first, and what it ends with."""
     steps, first = affine_steps(a[::-1], b[::-1], h, alive[::-1])
+    before = np.concatenate((h[None], steps))[:-1][::-1]
     alive = alive.reshape(*alive.shape, *(1,) * (b.ndim - 2))
-    return np.where(alive, steps[::-1], 0), first
+    return np.where(alive, before, 0), first
 '''

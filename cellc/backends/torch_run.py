@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from cellc.backends import pyast
 from cellc.backends.axes import input_along, word
 from cellc.backends.pyast import Block, Item, Remark, lines, quote_statements
-from cellc.backends.scan_operands import remark
+from cellc.backends.scans import remark
 from cellc.backends.torch_emitter import TorchEmitter
 from cellc.backends.torch_scan import scan
 from cellc.ir import BATCH, NOWHERE, AtConstruction, Loop, Once, Region, Scan, Schedule

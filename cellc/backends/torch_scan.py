@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from cellc.backends import pyast
 from cellc.backends.axes import word
-from cellc.backends.pyast import Item, Line, quote
-from cellc.backends.scan_operands import operands
+from cellc.backends.pyast import Item, quote
+from cellc.backends.scans import assigned, operands
 from cellc.backends.torch_emitter import TorchEmitter
 from cellc.ir import Scan
 
@@ -13,14 +12,11 @@ from cellc.ir import Scan
 def scan(writer: TorchEmitter, region: Scan) -> list[Item]:
     """The statements that compute a scan: its values, what the state is before each, its last."""
     (state,) = region.carries
-    following = next(name for name in region.values if name != state)
     factor, term = operands(writer, region)
     start = [*writer.computed_start(state, region.axis), *writer.taken_crossings()]
     back = "_back" if region.backward else ""
     call = quote(f"affine_steps{back}(a, b, h, sizes)", a=factor, b=term, h=writer.ids[state],
                  sizes=word(region.axis, "sizes"))  # fmt: skip
-    shifts = state in writer.needed_later(region)
-    targets = [writer.whole(following), "_" if shifts else writer.ids[state]]
     writer.helpers["scan"] = _SCAN
     if not region.always:
         writer.helpers["scan_pays"] = _PAYS
@@ -29,8 +25,8 @@ def scan(writer: TorchEmitter, region: Scan) -> list[Item]:
     writer.helpers[f"affine_steps{back}"] = text.replace("{choice}", "" if region.always else (
         f"if not scan_pays(h, sizes):\n        return one_by_one{back}(a, b, h, sizes)\n    "
     ))  # fmt: skip
-    made = Line(pyast.assign(targets, call), writer.comment(following))
-    return [*start, made, *(writer.shift(state) if shifts else [])]
+    every = quote("torch.addcmul(b, a, h)", a=factor, b=term, h=writer.whole(state))
+    return [*start, *assigned(writer, region, call, every)]
 
 
 _SCAN = '''
@@ -60,10 +56,11 @@ def affine_steps(a, b, h, sizes):
 
 _STEPS_BACK = '''
 def affine_steps_back(a, b, h, sizes):
-    """As ``affine_steps``, from the last step to the first."""
+    """What h is before every step, from the last to the first, and what it ends with."""
     {choice}a, b, alive = in_steps(a, b, sizes)
-    steps = scan(a.flip(0), b.flip(0), h).flip(0)
-    return steps.flatten(0, 1) if alive is None else steps[alive], steps[0].clone()
+    steps = scan(a.flip(0), b.flip(0), h)
+    before = torch.cat((h[None], steps[:-1])).flip(0)
+    return before.flatten(0, 1) if alive is None else before[alive], steps[-1].clone()
 '''
 
 _PAYS = '''
@@ -97,7 +94,7 @@ def one_by_one_back(a, b, h, sizes):
     for rows, a, b in zip(reversed(sizes), reversed(a.split(sizes)), reversed(b.split(sizes))):
         if rows > len(h):
             h = torch.cat((h, last[len(h) : rows]))
-        h = torch.addcmul(b, a, h)
         steps.append(h)
+        h = torch.addcmul(b, a, h)
     return together(steps[::-1], sizes), h
 '''
