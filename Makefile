@@ -41,6 +41,7 @@ docs: .venv/dev
 bench: .venv/dev
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/gradient.py
+	$(BIN)/python benchmarks/scan.py --write
 	$(BIN)/python benchmarks/compile_time.py
 
 format: .venv/dev
