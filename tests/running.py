@@ -103,12 +103,14 @@ class Trial:
         packed = [self._packed(n, x) for n, x in zip(self.cell.inputs, given, strict=True)]
         return module(*packed, **words)
 
-    def module(self, level: str, memory: str = "balanced", derived: bool = True) -> Any:
+    def module(
+        self, level: str, memory: str = "balanced", derived: bool = True, scan: str = "auto"
+    ) -> Any:
         """The Torch module in float64 with the trial's parameters.
 
         Without ``derived`` its gradients are those of autograd through its loop.
         """
-        module = self.module_of(cellc.compile(self.cell, "torch", level, memory))
+        module = self.module_of(cellc.compile(self.cell, "torch", level, memory, scan))
         module.derived = derived
         return module
 
@@ -185,15 +187,19 @@ class Trial:
 class GradientTrial(Trial):
     """A trial with random cotangents of its outputs and final states."""
 
-    def __init__(self, cell: cellc.Cell, seed: int, ragged: bool = True) -> None:
-        super().__init__(cell, seed, ragged)
+    def __init__(
+        self, cell: cellc.Cell, seed: int, ragged: bool = True, *, steps: int | None = None
+    ) -> None:
+        super().__init__(cell, seed, ragged, steps=steps)
         outputs, ends = super().numpy("O0")
         self.d_outputs = [self.rng.standard_normal(value.shape) for value in outputs]
         self.d_state = [self.rng.standard_normal(value.shape) for value in ends]
 
-    def numpy_gradients(self, level: str = "O2", memory: str = "balanced") -> dict[str, Array]:
+    def numpy_gradients(
+        self, level: str = "O2", memory: str = "balanced", scan: str = "auto"
+    ) -> dict[str, Array]:
         """What ``grad`` of the NumPy class gives."""
-        run = cellc.compile(self.cell, "numpy", level, memory)(**self.sizes)
+        run = cellc.compile(self.cell, "numpy", level, memory, scan)(**self.sizes)
         run.params = dict(self.params)
         words: dict[str, Any] = {_word(axis, "lengths"): v for axis, v in self.ends.items()}
         words |= self._steps_given()

@@ -211,18 +211,24 @@ def test_explain_counts_what_is_in_the_loop_and_what_is_not() -> None:
     assert table["flops per step"] == (written, written + 4 * h)  # a sum more for each gate
     assert table["matrix products before or after the loop"] == (0, 1)
     assert "flops once per call or sequence" not in table
-    at_once, step = 2 * 3 * h * 2 * i, 2 * h  # six products; f*c + b, b = (1 - f)*z known before
+    at_once, step = 2 * 3 * h * 2 * i, 2 * h  # six products; c' = f*c + b is left to the scan
     table = table_of(run("explain", "qrnn").stdout)
     assert table["flops per step in the loop"][1] == step
     assert table["flops per step"][1] == at_once + 3 * h + 4 * 3 * h + 2 * h + step + h
     assert table["elementwise operations before or after the loop"][1] == 5
     assert table["products in a row in one step"] == (0, 0)
-    assert table_of(run("explain", "sru").stdout)["flops once per call or sequence"] == (7, 7)
+    assert table_of(run("explain", "sru").stdout)["flops once per call or sequence"] == (10, 10)
 
 
 def test_explain_gives_the_reason_of_the_recurrence_and_names_a_scan() -> None:
     text = " ".join(run("explain", "min_gru").stdout.split())
     assert "is diagonal affine: h' = a*h + b, where a and b are known before the loop." in text
+    assert "As a scan along time, carrying h: 1 elementwise operation." in text
+    one = "So T steps take about 2*log2(T) operations one after the other"
+    assert f"{one}, where that is faster than T steps one by one." in text
+    text = " ".join(run("explain", "min_gru", "--scan", "always").stdout.split())
+    assert f"{one}." in text
+    text = " ".join(run("explain", "min_gru", "--scan", "never").stdout.split())
     assert "A parallel scan along time could compute all steps together" in text
     text = " ".join(run("explain", "gru").stdout.split())
     assert "U_r, U_z multiply h in one." in text

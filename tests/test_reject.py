@@ -104,6 +104,7 @@ CAUSED: dict[str, Callable[[Path], object]] = {
     "not-a-step-count": lambda folder: cellc.truncate(cellc.load("gru"), 0),
     "no-derivative": _no_derivative,
     "unknown-memory": lambda folder: cellc.emit("gru", memory="none"),
+    "unknown-scan": lambda folder: cellc.emit("gru", scan="often"),
     "unknown-level": lambda folder: cellc.emit("gru", level="O9"),
     "unknown-target": lambda folder: cellc.emit(cellc.load("gru"), target="fortran"),
     "unreadable-file": lambda folder: cellc.load(folder / "absent.cell"),

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from cellc.backends.partition import Partition
-from cellc.ir import NOWHERE, Loop, Node, Schedule
+from cellc.ir import NOWHERE, Loop, Node, Scan, Schedule
 from cellc.ir.schedule import is_backward
 from cellc.ops import TABLE
 from cellc.ops.transposed import summed_axes
@@ -64,7 +64,7 @@ class Blocks:
         self.results = {result.value for result in self.cell.results if result.role != "next"}
         self.of, self.place = {}, {}
         for loop in self.schedule.loops:
-            block = self.of[loop.carries] = self._block(loop)
+            block = self.of[loop.carries] = Block() if isinstance(loop, Scan) else self._block(loop)
             for part, names in (("before", block.before), ("after", block.after)):
                 self.place |= dict.fromkeys(names, (part, loop.carries))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from cellc.backends import docs, pyast
 from cellc.backends.axes import input_along, word
 from cellc.backends.numpy_emitter import NumpyEmitter
+from cellc.backends.numpy_scan import scan
 from cellc.backends.pyast import (
     Block,
     Item,
@@ -15,7 +16,8 @@ from cellc.backends.pyast import (
     quote,
     quote_statements,
 )
-from cellc.ir import TIME, AtConstruction, Loop, Once
+from cellc.backends.scans import remark
+from cellc.ir import TIME, AtConstruction, Loop, Once, Scan
 from cellc.ir.types import sequence_axis
 from cellc.syntax.characters import ascii_name
 
@@ -143,6 +145,9 @@ def core_of(writer: NumpyEmitter) -> list[Item]:
             if name in writer.recorded:
                 core += lines(f"{writer.ids[name]}_start = {writer.ids[name]}")
         writer.region = region
+        if isinstance(region, Scan):
+            core += [Remark(remark(region)), *scan(writer, region)]
+            continue
         if isinstance(region, Loop):
             side = "after" if region.backward else "before"
             core += [Remark(f"step by step, because each step needs the one {side}")]

@@ -25,6 +25,7 @@ _RESERVED = (
     "ends", "batched", "draw", "seed", "dtype", "given", "training", "draws", "rng", "drawn",
     "trace", "traced", "name", "value", "d_state", "d_output", "d_outputs",
     "gradients", "cotangent", "later", "turned", "product",
+    "_", "scan", "affine_steps", "affine_steps_back",
 )  # fmt: skip
 
 

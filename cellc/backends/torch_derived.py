@@ -16,7 +16,7 @@ from cellc.backends.blocks import Blocks
 from cellc.backends.pyast import Block, Item, Line, Remark, lines, quote, quote_statements
 from cellc.backends.spelling import Speller, dimension
 from cellc.backends.torch_emitter import SPELLER, TorchEmitter
-from cellc.ir import NOWHERE, Dim, Loop, Region, Schedule
+from cellc.ir import NOWHERE, Dim, Loop, Region, Scan, Schedule
 from cellc.ir.dimension import product
 from cellc.ir.types import Extent, sequence_axis
 from cellc.ops import TABLE
@@ -66,7 +66,8 @@ class FunctionEmitter(TorchEmitter):
     def listed(self) -> list[str]:
         """The saved values that a loop keeps step by step, for nothing but the derivative."""
         found: list[str] = []
-        for loop in self.schedule.loops:
+        loops = [loop for loop in self.schedule.loops if not isinstance(loop, Scan)]
+        for loop in loops:
             needed = self.needed_later(loop)
             found += [n for n in loop.values if n in self.saved and n not in needed]
         return found

@@ -14,7 +14,7 @@ from cellc.backends import pyast
 from cellc.backends.axes import input_along, word
 from cellc.backends.pyast import Blank, Block, Item, Line, Remark, lines, quote_statements
 from cellc.backends.torch_derived import DerivedEmitter, FunctionEmitter, under
-from cellc.backends.torch_run import Method, core_of, is_first, remark_of, whole_of
+from cellc.backends.torch_run import Method, core_of, is_first, looped, remark_of, whole_of
 from cellc.ir import Loop, Result, Schedule, reached
 from cellc.syntax.characters import ascii_name
 
@@ -178,7 +178,7 @@ class GradientFunction:
             derived.region = region
             target = once if is_first(derived.schedule, place) else later
             if isinstance(region, Loop):
-                found = under(derived.wanted.get(region.values[0], ""), derived.loop(region))
+                found = under(derived.wanted.get(region.values[0], ""), looped(derived, region))
             else:
                 found = derived.statements(region)
             target += [Remark(remark_of(region)), *found] if found else []

@@ -84,6 +84,8 @@ def on_rows(value, sizes, packed):
 _SHIFTED = '''
 def shifted(value, first, sizes):
     """The rows of the step before, ``first`` at the start, and each sequence's last row."""
+    if sizes[0] == sizes[-1]:
+        return torch.cat((first, value[: -sizes[0]])), value[-sizes[0] :].clone()
     steps = value.split(sizes)
     before = torch.cat([first, *(step[:rows] for step, rows in zip(steps, sizes[1:]))])
     ends = zip(reversed(steps), [0, *reversed(sizes[1:])])
@@ -93,6 +95,8 @@ def shifted(value, first, sizes):
 _SHIFTED_BACK = '''
 def shifted_back(value, last, sizes):
     """The rows of the step after, ``last`` at each sequence's end, and the first step's rows."""
+    if sizes[0] == sizes[-1]:
+        return torch.cat((value[sizes[0] :], last)), value[: sizes[0]].clone()
     steps = value.split(sizes)
     after = zip([*steps[1:], last[:0]], sizes)
     rows = [part for step, rows in after for part in (step, last[len(step) : rows])]
@@ -186,6 +190,20 @@ def replayed(run, given, rest, slopes):
     return (*slopes, *[None] * len(rest))
 '''
 
+_IN_STEPS = '''
+def in_steps(a, b, sizes):
+    """Rows of h' = a*h + b as steps, which leave h as it is where a sequence has ended."""
+    if sizes[0] == sizes[-1]:
+        shape = len(sizes), sizes[0]
+        return a.unflatten(0, shape), b.unflatten(0, shape), None
+    rows = torch.tensor(sizes, device=b.device)
+    alive = torch.arange(sizes[0], device=b.device) < rows[:, None]
+    shape = *alive.shape, *b.shape[1:]
+    a = a.new_ones(shape).index_put((alive,), a)
+    b = b.new_zeros(shape).index_put((alive,), b)
+    return a, b, alive
+'''
+
 #: The functions by name, in the order in which a file defines them.
 HELPERS = {
     "to_rows": _TO_ROWS,
@@ -201,6 +219,7 @@ HELPERS = {
     "drawn": _DRAWN,
     "together": _TOGETHER,
     "before": _BEFORE,
+    "in_steps": _IN_STEPS,
     "blocks": _BLOCKS,
     "derives": _DERIVES,
     "filled": _FILLED,

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from cellc.backends import pyast
 from cellc.backends.axes import input_along, word
 from cellc.backends.pyast import Block, Item, Remark, lines, quote_statements
+from cellc.backends.scans import remark
 from cellc.backends.torch_emitter import TorchEmitter
-from cellc.ir import BATCH, NOWHERE, AtConstruction, Loop, Once, Region, Schedule
+from cellc.backends.torch_scan import scan
+from cellc.ir import BATCH, NOWHERE, AtConstruction, Loop, Once, Region, Scan, Schedule
 from cellc.ir.types import Extent, sequence_axis
 
 
@@ -117,6 +119,8 @@ def is_first(schedule: Schedule, place: int) -> bool:
 
 def remark_of(region: Region) -> str:
     """How a region's values are computed, in words."""
+    if isinstance(region, Scan):
+        return remark(region)
     if isinstance(region, Loop):
         return "step by step, because each step needs the one " + (
             "after" if region.backward else "before"
@@ -128,11 +132,16 @@ def remark_of(region: Region) -> str:
 
 def _region(writer: TorchEmitter, region: Region) -> list[Item]:
     if isinstance(region, Loop):
-        return [Remark(remark_of(region)), *writer.loop(region)]
+        return [Remark(remark_of(region)), *looped(writer, region)]
     if isinstance(region, AtConstruction):
         return []
     found = writer.statements(region)
     return [Remark(remark_of(region)), *found] if found else []
+
+
+def looped(writer: TorchEmitter, region: Loop) -> list[Item]:
+    """The statements of a loop, as a scan where it is one."""
+    return scan(writer, region) if isinstance(region, Scan) else writer.loop(region)
 
 
 def whole_of(writer: TorchEmitter, name: str, extent: Extent) -> ast.expr:

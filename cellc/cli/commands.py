@@ -24,6 +24,7 @@ from cellc.cli.options import (
     Memory,
     Output,
     Pruned,
+    Scanned,
     Sizes,
     Truncation,
     chosen,
@@ -159,6 +160,7 @@ def compile_cell(
     target: Annotated[str, typer.Option(help=f"One of: {', '.join(BACKENDS)}.")] = "torch",
     level: Level = "O2",
     memory: Memory = "balanced",
+    scan: Scanned = "auto",
     steps: Truncation = None,
     size: Sizes = None,
     couple: Couplings = None,
@@ -173,7 +175,7 @@ def compile_cell(
     """
     cell = transformed(load_sized(name, size), couple, pruned)
     cell = cell if steps is None else truncate(cell, steps)
-    text = driver.emit(cell, target, known_level(level), memory)
+    text = driver.emit(cell, target, known_level(level), memory, scan)
     if output is None:
         typer.echo(text, nl=False)
     else:
@@ -218,6 +220,7 @@ def print_ir(
         bool, typer.Option("--derivative", help="Print the derivative in its place.")
     ] = False,
     memory: Memory = "balanced",
+    scan: Scanned = "auto",
 ) -> None:
     """Print the intermediate representation.
 
@@ -227,7 +230,8 @@ def print_ir(
     """
     cell, level = transformed(load_sized(name, size), couple, pruned), known_level(level)
     if derived:
-        back = gradient(optimise(cell, level), level, memory).schedule
+        forward = driver.schedule(cell, level, scan).cell
+        back = gradient(forward, level, memory, scan=scan).schedule
         typer.echo(print_schedule(back) if scheduled else print_cell(back.cell))
         return
     if print_between:
@@ -240,8 +244,10 @@ def print_ir(
         cell = before
     if scheduled or not print_between:
         optimised = optimise(cell, level)
-        form = print_schedule(plan(cell, level, memory, starts=True)) if scheduled else None
-        typer.echo(form or print_cell(optimised))
+        if scheduled:
+            typer.echo(print_schedule(plan(cell, level, memory, starts=True, scan=scan)))
+        else:
+            typer.echo(print_cell(optimised))
 
 
 @app.command()
@@ -251,6 +257,7 @@ def explain(
     level: Level = "O2",
     size: Sizes = None,
     memory: Memory = "balanced",
+    scan: Scanned = "auto",
     couple: Couplings = None,
     pruned: Pruned = False,
 ) -> None:
@@ -260,10 +267,10 @@ def explain(
     """
     (cell, sizes), level = load_for_figures(name, size), known_level(level)
     cell = transformed(cell, couple, pruned)
-    before, after = driver.schedule(cell, "O0"), driver.schedule(cell, level)
+    before, after = driver.schedule(cell, "O0"), driver.schedule(cell, level, scan)
     console = Console()
     log = [(firing.rule, firing.value) for firing in firings(cell, level)]
-    back = gradient(after.cell, level, memory)
+    back = gradient(after.cell, level, memory, scan=scan)
     told = [*fired(log), *sentences(after), "", *backward(after, back, sizes)]
     for sentence in told:
         console.print(Text(sentence))

@@ -31,6 +31,13 @@ Truncation = Annotated[
 Memory = Annotated[
     str, typer.Option("--memory", help="What the backward pass keeps: low, balanced or fast.")
 ]
+Scanned = Annotated[
+    str,
+    typer.Option(
+        "--scan",
+        help="Whether linear loops are parallel scans: auto (where faster), always, never.",
+    ),
+]
 Level = Annotated[str, typer.Option("--level", "-O", help="Optimisation: O0, O1 or O2.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Sizes = Annotated[

@@ -4,7 +4,16 @@ from cellc.ir.cell import Cell
 from cellc.ir.dimension import Dim
 from cellc.ir.kernels import Kernel, Product, Reduction, StepPart
 from cellc.ir.node import Argument, Attribute, Attributes, Node, Operation, Result, Role, reached
-from cellc.ir.schedule import AtConstruction, AtOnce, Gradient, Loop, Once, Region, Schedule
+from cellc.ir.schedule import (
+    AtConstruction,
+    AtOnce,
+    Gradient,
+    Loop,
+    Once,
+    Region,
+    Scan,
+    Schedule,
+)
 from cellc.ir.text import parse_cell, parse_schedule, print_cell, print_node, print_schedule
 from cellc.ir.types import BATCH, EVERYWHERE, NOWHERE, TIME, Extent, Shape, Type, TypeMismatch
 from cellc.ir.verify import verify
@@ -34,6 +43,7 @@ __all__ = [
     "Region",
     "Result",
     "Role",
+    "Scan",
     "Schedule",
     "Shape",
     "StepPart",

@@ -57,6 +57,19 @@ class Loop:
 
 
 @dataclass(frozen=True)
+class Scan(Loop):
+    """A loop whose steps are all ``factor*state + term``, which a parallel scan can compute.
+
+    Its values are the one state that it carries and the next value of that. ``always`` says
+    that a scan is used, rather than where that is faster than one step after the other.
+    """
+
+    factor: str = ""
+    term: str = ""
+    always: bool = False
+
+
+@dataclass(frozen=True)
 class AtConstruction:
     """Values that only the initial values of parameters and the starts of states need.
 

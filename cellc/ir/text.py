@@ -20,7 +20,7 @@ from cellc.ir.cell import Cell
 from cellc.ir.dimension import Dim
 from cellc.ir.kernels import Kernel, Product, Reduction, StepPart
 from cellc.ir.node import Argument, Attribute, Node, Operation, Result
-from cellc.ir.schedule import AtConstruction, AtOnce, Loop, Once, Region, Schedule
+from cellc.ir.schedule import AtConstruction, AtOnce, Loop, Once, Region, Scan, Schedule
 from cellc.ir.types import Type, extent_text, shape_text
 from cellc.resources import read_grammar
 
@@ -114,6 +114,12 @@ def _region_text(region: Region) -> str:
     carried = ", ".join(f"%{state}" for state in region.carries)
     form = region.recurrence.replace(" ", "_")
     way = " backward" if region.backward else ""
+    if isinstance(region, Scan):
+        always = " always" if region.always else ""
+        return (
+            f"scan {region.axis}{way} over {extent_text(region.extent)} carrying {carried} "
+            f"times %{region.factor} plus %{region.term}{always}"
+        )
     return (
         f"loop {region.axis}{way} over {extent_text(region.extent)} carrying {carried} "
         f"is {form} depth {region.depth}"
@@ -281,6 +287,22 @@ class _Reader(Transformer[Token, Any]):
     def backward_loop(self, children: list[Any]) -> Loop:
         return replace(self.loop(children), backward=True)
 
+    def step(self, children: list[Any]) -> tuple[list[str], bool]:
+        return children, False
+
+    def step_always(self, children: list[Any]) -> tuple[list[str], bool]:
+        return children, True
+
+    def scan(self, children: list[Any]) -> Scan:
+        axis, extent, ((state, factor, term), always) = children
+        return Scan(
+            (), axis, (state,), "diagonal affine", 0, extent,
+            factor=factor, term=term, always=always,
+        )  # fmt: skip
+
+    def backward_scan(self, children: list[Any]) -> Scan:
+        return replace(self.scan(children), backward=True)
+
     def cell(self, children: list[Any]) -> Cell:
         return _assemble(children[0], children[1:])
 
@@ -300,7 +322,9 @@ class _Reader(Transformer[Token, Any]):
             if isinstance(item, Region):
                 regions.append(item)
             elif isinstance(item, tuple | StepPart):
-                if not regions or (not isinstance(item, tuple) and type(regions[-1]) is not Loop):
+                if not regions or (
+                    not isinstance(item, tuple) and not isinstance(regions[-1], Loop)
+                ):
                     fail("bad-ir", "a value is in no region, or a part of a step in no loop")
                 regions[-1] = _with(regions[-1], item)
         return Schedule(_assemble(children[0], items), tuple(regions))

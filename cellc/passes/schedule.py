@@ -18,6 +18,7 @@ from cellc.ir import (
     Loop,
     Once,
     Region,
+    Scan,
     Schedule,
 )
 from cellc.ir.schedule import is_backward
@@ -26,6 +27,7 @@ from cellc.ops import TABLE
 from cellc.passes.kernels import parts_of
 from cellc.passes.loops import computed_starts, with_recurrence
 from cellc.passes.recurrence import recurrence_of, sequential_depth
+from cellc.passes.scan import affine_step
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,11 @@ class Scheduler:
 
     A value without extent is computed once per call. A cyclic component of the graph
     with recurrence is a loop; all other values are computed at once for their whole
-    extent, as early as what they need is known.
+    extent, as early as what they need is known. Unless ``scan`` is ``never``, a loop in the
+    form of one is a scan: ``always``, or where emitted code finds that faster.
     """
+
+    scan: str = "never"
 
     def run(self, cell: Cell) -> Schedule:
         """The schedule. Raises CellcError ``sequence-in-loop``."""
@@ -60,7 +65,7 @@ class Scheduler:
             done.update(plain)
             for component in cyclic:
                 if level[next(iter(component))] == stage:
-                    regions.append(_loop(cell, component))
+                    regions.append(self._as_scan(cell, _loop(cell, component)))
         placed = {name for region in regions for name in region.values}
         rest = tuple(name for name in cell.nodes if name not in placed)
         if rest:
@@ -68,6 +73,12 @@ class Scheduler:
         names = dict.fromkeys(cell.inputs)  # whose order is that of the call's arguments
         names.update(dict.fromkeys(name for region in regions for name in region.values))
         return Schedule(cell.replace({n: cell.nodes[n] for n in names}), tuple(regions))
+
+    def _as_scan(self, cell: Cell, loop: Loop) -> Loop:
+        step = affine_step(cell, {*loop.values}) if self.scan != "never" else None
+        if step is None:
+            return loop
+        return Scan(**vars(loop), factor=step.factor, term=step.term, always=self.scan == "always")
 
 
 def _known_beforehand(cell: Cell) -> set[str]:

@@ -16,6 +16,7 @@ from cellc.ir import (
     Loop,
     Once,
     Region,
+    Scan,
     Schedule,
     reached,
 )
@@ -144,7 +145,8 @@ def _sentence(schedule: Schedule, region: Region) -> str:
         return " ".join([f"{when}: {counts}.", *stacked])
     if isinstance(region, Loop):
         states = ", ".join(region.carries)
-        parts = [f"Step by step along {region.axis}, carrying {states}: {counts}."]
+        how = "As a scan" if isinstance(region, Scan) else "Step by step"
+        parts = [f"{how} along {region.axis}, carrying {states}: {counts}."]
         parts += [*stacked, *_told_of_parts(region), *_told_of_recurrence(region)]
         return " ".join(parts)
     return ""
@@ -165,11 +167,18 @@ def _told_of_recurrence(loop: Loop) -> list[str]:
     if loop.depth > 1:
         told.append(f"A step must do {loop.depth} products one after the other.")
     if loop.recurrence == "diagonal affine":
-        told.append(
-            f"A parallel scan along {loop.axis} could compute all steps together; "
-            "no backend has one yet."
-        )
+        told.append(_told_of_scan(loop))
     return told
+
+
+def _told_of_scan(loop: Loop) -> str:
+    """Whether a parallel scan computes a loop that is diagonal and affine, or why none does."""
+    if isinstance(loop, Scan):
+        where = "" if loop.always else ", where that is faster than T steps one by one"
+        return f"So T steps take about 2*log2(T) operations one after the other{where}."
+    if len(loop.carries) > 1:
+        return "It runs step by step: a scan is made of loops that carry one state."
+    return f"A parallel scan along {loop.axis} could compute all steps together."
 
 
 def _stacked(cell: Cell, names: Sequence[str]) -> list[str]:

@@ -1,0 +1,144 @@
+"""Parallel scans against loops, in emitted modules of one cell.
+
+    python benchmarks/scan.py [--cell min_gru] [--seconds 2] [--cpu-time] [--write]
+
+A step is a forward pass and the gradients of the sum of the outputs by the parameters. The classes
+that ``scan="never"``, ``"always"`` and ``"auto"`` give run in turn. A ratio above 1 means that
+a scan takes less time than the loop.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+from time import perf_counter, process_time
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from speed import RESULTS, SIZES, Run, Stopwatch, interleaved, ratio, setting, train
+
+import cellc
+
+LENGTHS = (100, 1000, 10000)
+INPUTS = 16
+WAYS = ("never", "always", "auto")
+HEADS = ("backend", "T", "B", "H", "loop ms", "loop/scan", "loop/auto")
+
+#: Numbers in one sequence of states beyond which the memory of a small machine does not do.
+MOST = 2.5e7
+
+
+@dataclass(frozen=True)
+class Figures:
+    """A backend at one size: the time of a loop, and what scans make of it."""
+
+    backend: str
+    steps: int
+    batch: int
+    hidden: int
+    loop: float
+    scan_ratio: float
+    auto_ratio: float
+
+    @property
+    def texts(self) -> list[str]:
+        """As a line of the table has it."""
+        sizes = [f"{size:,}" for size in (self.steps, self.batch, self.hidden)]
+        ratios = [f"{value:.2f}" for value in (self.scan_ratio, self.auto_ratio)]
+        return [self.backend, *sizes, f"{self.loop * 1e3:.1f}", *ratios]
+
+
+def torch_runs(kinds: dict[str, type[Any]], x: np.ndarray[Any, Any], hidden: int) -> dict[str, Run]:
+    """A training step of each Torch class, in single precision."""
+    given = torch.from_numpy(x).float()
+
+    def step(kind: type[Any]) -> Run:
+        module = kind(INPUTS, hidden, seed=0)
+        return lambda: train(module, given)
+
+    return {way: step(kind) for way, kind in kinds.items()}
+
+
+def numpy_runs(kinds: dict[str, type[Any]], x: np.ndarray[Any, Any], hidden: int) -> dict[str, Run]:
+    """The gradients of each NumPy class, in double precision."""
+
+    def step(kind: type[Any]) -> Run:
+        cell = kind(INPUTS, hidden)
+        return lambda: cell.grad(x, np.ones_like)
+
+    return {way: step(kind) for way, kind in kinds.items()}
+
+
+BACKENDS = {"torch": torch_runs, "numpy": numpy_runs}
+
+
+def measure(
+    backend: str, kinds: dict[str, type[Any]], size: tuple[int, int, int], seconds: float,
+    now: Callable[[], float],
+) -> Figures:  # fmt: skip
+    """The times of all ways at one size; at least three rounds, and as many as fit the time."""
+    steps, batch, hidden = size
+    x = np.random.default_rng(0).standard_normal((steps, batch, INPUTS))
+    runs = BACKENDS[backend](kinds, x, hidden)
+    once = sum(Stopwatch(1, now).seconds(run) for run in runs.values())
+    rounds = min(max(round(seconds / once) - 3, 3), 40)
+    times = interleaved(runs, Stopwatch(rounds, now))
+    ratios = [ratio(times["never"], times[way]) for way in ("always", "auto")]
+    return Figures(backend, steps, batch, hidden, median(times["never"]), *ratios)
+
+
+def markdown(cell: str, results: list[Figures]) -> str:
+    """The page."""
+    lines = [
+        "# Parallel scans",
+        "",
+        f"`{cell}`, forward and backward, I={INPUTS}; {setting()}.",
+        "Torch in single, NumPy in double precision. Written by `benchmarks/scan.py`.",
+        "`loop/scan` above 1 means that a scan is the faster one; `loop/auto` is what",
+        '`scan="auto"` makes of it.',
+        "",
+        "| " + " | ".join(HEADS) + " |",
+        "| --- |" + " ---: |" * (len(HEADS) - 1),
+        *("| " + " | ".join(figures.texts) + " |" for figures in results),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--cell", default="min_gru")
+    parser.add_argument("--seconds", type=float, default=2.0, help="for each line of the table")
+    parser.add_argument("--cpu-time", action="store_true", help="for a busy machine")
+    parser.add_argument("--threads", type=int, help="torch's threads; by default torch's choice")
+    parser.add_argument("--write", action="store_true", help="write results/scan-cpu.md")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure, print, write."""
+    asked = arguments()
+    if asked.threads:
+        torch.set_num_threads(asked.threads)
+    now = process_time if asked.cpu_time else perf_counter
+    table, results = Table(*HEADS, title=f"{asked.cell}; {setting()}"), []
+    for backend in BACKENDS:
+        kinds = {way: cellc.compile(asked.cell, backend, scan=way) for way in WAYS}
+        for steps in LENGTHS:
+            for batch, hidden in SIZES:
+                if steps * batch * hidden <= MOST:
+                    size = steps, batch, hidden
+                    results.append(measure(backend, kinds, size, asked.seconds, now))
+                    table.add_row(*results[-1].texts)
+    Console().print(table)
+    if asked.write:
+        (RESULTS / "scan-cpu.md").write_text(markdown(asked.cell, results), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
