@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ import torch.utils.checkpoint
 
 import cellc
 from cellc.backends.naming import class_name
+from cellc.backends.torch_helpers import HELPERS
 from cellc.loading import class_from
 from cellc.passes.saving import MODES
 from cellc.resources import shipped_specs
@@ -53,14 +56,67 @@ def test_every_torch_module_of_the_zoo(name: str, ragged: bool) -> None:
     assert far(trial.autograd(trial.module("O2")), want) < 1e-9
 
 
-@pytest.mark.parametrize("name", SEVERAL)
-@pytest.mark.parametrize("memory", MODES)
-def test_blocks_of_single_steps(name: str, memory: str) -> None:
-    trial = GradientTrial(cellc.load(name), 8)
-    text = cellc.emit(trial.cell, "torch", "O2", memory).replace("2 ** 20", "1")
+def in_blocks_of_one(text: str) -> str:
+    """An emitted file whose loops run in blocks of a single step."""
+    changed = text.replace("2 ** 19", "1").replace(">= 128", ">= 1")
+    assert changed != text or "def blocks(" not in text
+    return changed
+
+
+@pytest.mark.parametrize("name", shipped_specs())
+@pytest.mark.parametrize("ragged", [False, True], ids=["whole", "ragged"])
+def test_blocks_of_single_steps(name: str, ragged: bool) -> None:
+    trial = GradientTrial(cellc.load(name), 8, ragged)
+    text = in_blocks_of_one(cellc.emit(trial.cell, scan="never"))
     module = trial.module_of(class_from(text, class_name(name)))
     want = trial.autograd(trial.module("O0", derived=False))
     assert far(trial.autograd(module), want) < 1e-9
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+@pytest.mark.parametrize("memory", ["low", "fast"])
+def test_blocks_of_what_is_recomputed(name: str, memory: str) -> None:
+    trial = GradientTrial(cellc.load(name), 8)
+    text = in_blocks_of_one(cellc.emit(trial.cell, memory=memory))
+    module = trial.module_of(class_from(text, class_name(name)))
+    want = trial.autograd(trial.module("O0", derived=False))
+    assert far(trial.autograd(module), want) < 1e-9
+
+
+def test_blocks_have_all_rows_once() -> None:
+    names: dict[str, Any] = {"torch": torch}
+    exec(HELPERS["blocks"], names)
+    sizes = [300] * 5 + [200] * 3 + [1] * 400
+    with torch.no_grad():
+        found = names["blocks"](sizes, 2**10, torch.zeros(1))
+    rows = [sum(sizes[part]) for part, _ in found]
+    assert len(found) > 3
+    assert [here.stop - here.start for _, here in found] == rows
+    assert [step for part, _ in found for step in range(len(sizes))[part]] == [*range(len(sizes))]
+    assert sum(rows) == sum(sizes)
+    assert all(count >= 128 for count in rows[:-1])
+    assert max(rows) <= 2**9 + 300
+    with torch.enable_grad():
+        assert len(names["blocks"](sizes, 2**10, torch.zeros(1))) == 1
+
+
+def test_a_recurrence_that_nothing_learns_is_left_to_autograd() -> None:
+    text = "cell c\ndim O answers\ninput x[I]\nstate h[H]\nparam W_h[H, H] frozen, W_x[H, I] frozen\n"
+    module = cellc.compile(cellc.parse(text + "h' = tanh(W_x·x + W_h·h)\ny[O] = V·h'\noutput y"))
+    x = torch.randn(4, 2, 3)
+    assert "CFunction" not in graph_of(module(3, 5, 2)(x)[0])
+    assert "CFunction" in graph_of(module(3, 5, 2)(x.requires_grad_())[0])
+
+
+def graph_of(value: torch.Tensor) -> str:
+    """The names of what autograd has recorded for a value."""
+    names, pending = list[str](), [value.grad_fn]
+    while pending:
+        function = pending.pop()
+        if function is not None:
+            names.append(function.name())
+            pending += [before for before, _ in function.next_functions]
+    return " ".join(names)
 
 
 @pytest.mark.parametrize("name", SEVERAL)
