@@ -16,7 +16,7 @@ import pytest
 import cellc
 from cellc.ops import TABLE, find
 from cellc.ops.evaluate import evaluate
-from cellc.passes.algebra import EXACT, SIMPLIFY, STABLE, Algebra
+from cellc.passes.algebra import EXACT, LIMITS, SIMPLIFY, STABLE, Algebra
 from cellc.passes.bounds import least
 from cellc.passes.fold import Fold
 from cellc.passes.share_complement import BLENDS
@@ -165,7 +165,18 @@ def test_a_blend_is_exact_to_the_larger_of_its_values(rule: str) -> None:
         assert _error(after, true, scale) <= _error(before, true, scale) + MORE, point
 
 
-@pytest.mark.parametrize("rule", SIMPLIFY)
+@pytest.mark.parametrize("rule", LIMITS)
+def test_a_limit_is_exact_to_the_last_digits_of_one(rule: str) -> None:
+    parsed = parse_rule(rule)
+    undefined = 0
+    for point in _points(parsed):
+        before, after = (_computed(side, point) for side in (parsed.before, parsed.after))
+        undefined += isnan(before)
+        assert _error(after, _true(parsed.before, tuple(point.items())), 1.0) <= MORE, point
+    assert undefined > 0
+
+
+@pytest.mark.parametrize("rule", SIMPLIFY + LIMITS)
 def test_every_rule_fires(rule: str) -> None:
     """On its own left side, and in the pipeline as a part of the whole table."""
     parsed = parse_rule(rule)

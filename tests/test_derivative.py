@@ -101,7 +101,9 @@ def test_blocks_have_all_rows_once() -> None:
 
 
 def test_a_recurrence_that_nothing_learns_is_left_to_autograd() -> None:
-    text = "cell c\ndim O answers\ninput x[I]\nstate h[H]\nparam W_h[H, H] frozen, W_x[H, I] frozen\n"
+    text = (
+        "cell c\ndim O answers\ninput x[I]\nstate h[H]\nparam W_h[H, H] frozen, W_x[H, I] frozen\n"
+    )
     module = cellc.compile(cellc.parse(text + "h' = tanh(W_x·x + W_h·h)\ny[O] = V·h'\noutput y"))
     x = torch.randn(4, 2, 3)
     assert "CFunction" not in graph_of(module(3, 5, 2)(x)[0])

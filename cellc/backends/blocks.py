@@ -176,8 +176,9 @@ class Blocks:
         if node.type.extent != loop.extent:
             return False
         if node.op.name == "state":
-            given = self.cell.nodes[self.nexts[name]].op.leaf and self.summing
-            return given and not is_backward(self.cell, name)
+            source = self.cell.nodes[self.nexts[name]]
+            given = source.op.leaf and source.op.name != "state" and self.summing
+            return given and source.type.extent == loop.extent and not is_backward(self.cell, name)
         if node.op.leaf:
             return name in self.listed
         extents = [self.cell.nodes[argument].type.extent for argument in node.args]

@@ -111,13 +111,19 @@ class GradientFunction:
     def _setup(self) -> Item:
         results, tensors = len(self.outputs) + len(self.states), len(self.arguments.names)
         saved = results + len(self.saved)
-        body = lines(
+        body = lines("ctx.set_materialize_grads(False)")
+        if self.saved:
+            body += lines(f"ctx.mark_non_differentiable(*results[{results}:{saved}])")
+        body += lines(
             f"""
-            ctx.set_materialize_grads(False)
-            ctx.mark_non_differentiable(*results[{results}:{saved}])
             steps = results[{saved}:]
             ctx.save_for_backward(*given[:{tensors}], *results[:{saved}], *sum(steps, []))
             ctx.rest, ctx.lengths = given[{tensors}:], [len(each) for each in steps]
+            """
+            if self.steps
+            else f"""
+            ctx.save_for_backward(*given[:{tensors}], *results)
+            ctx.rest = given[{tensors}:]
             """
         )
         return _static("def setup_context(ctx, given, results)", body)

@@ -70,7 +70,8 @@ OPS = (
        spellings={"torch": "torch.ops.aten.native_layer_norm_backward(g, a, a.shape[-1:], mean, "
                   "1 / deviation, None, None, (True, False, False))[0]"},
        helpers={"numpy": _STANDARDIZE_SLOPE}, linear=(frozenset({0}),),
-       latex=r"\operatorname{standardize}'($a)", glyph="norm", flops=9, written=False),
+       latex=r"\operatorname{standardize}'($a, $mean, $deviation)\,$g", glyph="norm", flops=9,
+       written=False),
     Op("sum", "The sum along the last dimension.", "reduction", ("a",), rule=_without_last,
        spelling="a.sum(-1)", derivative=("spread(g, a)",), linear=(frozenset({0}),),
        latex=r"\sum $a", glyph="Σ"),

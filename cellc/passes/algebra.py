@@ -74,6 +74,10 @@ STABLE = (
 #: None of them makes the loop slower.
 SIMPLIFY = EXACT + STABLE
 
+#: Where both sides of a quotient vanish, it has a limit that numbers of a machine do not see. These
+#: forms do, whatever they cost; they are exact to the last digits of one, not of a tiny share.
+LIMITS = ("sigmoid(a)/(sigmoid(a) + sigmoid(b)) => sigmoid(softplus(-b) - softplus(-a))",)
+
 #: Pairs of operations that arrays compute in one go.
 COMBINE = (
     "w·v + c => matmul_add(w, v, c) if w·v used once",
@@ -87,6 +91,8 @@ COMBINE = (
 class Algebra:
     """Rewrites by the rules where that costs no operation, until none applies.
 
+    Before that, ``limits`` are applied whatever they cost.
+
     Before::
 
         %1 = negate(%a) : [H] over {batch, time}
@@ -98,13 +104,16 @@ class Algebra:
     """
 
     rules: tuple[str, ...] = SIMPLIFY
+    limits: tuple[str, ...] = LIMITS
 
     def run(self, cell: Cell) -> Cell:
         return self.run_logged(cell)[0]
 
     def run_logged(self, cell: Cell) -> tuple[Cell, list[Firing]]:
         """The cell, and which rule fired where."""
-        return rewrite(cell, self.rules, saving=True)
+        cell, defined = rewrite(cell, self.limits)
+        cell, simplified = rewrite(cell, self.rules, saving=True)
+        return cell, defined + simplified
 
 
 @dataclass(frozen=True)

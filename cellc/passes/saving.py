@@ -60,17 +60,17 @@ def _graph(cell: Cell, read: set[str], memory: str) -> nx.DiGraph[object] | None
     graph: nx.DiGraph[object] = nx.DiGraph()
     nexts = cell.values("next")
     kept = set(_never_recomputed(cell, memory))
-    numbers = _numbers(cell)
+    fleeting = _numbers(cell) | _of_starts(cell)
     pending, seen = list(read), set(read)
     while pending:
         name = pending.pop()
         node = cell.nodes[name]
         operands = [nexts[name]] if node.op.name == "state" else list(node.args)
-        cost = float("inf") if name in numbers and node.args else _cost(cell, name, memory)
+        cost = float("inf") if name in fleeting and node.args else _cost(cell, name, memory)
         graph.add_edge((name, 0), (name, 1), capacity=cost)
         if name in read:
             graph.add_edge((name, 1), "sink")
-        if (name in kept and name not in numbers) or not operands:
+        if (name in kept and name not in fleeting) or not operands:
             graph.add_edge("source", (name, 0))
         for operand in operands:
             graph.add_edge((operand, 1), (name, 0))
@@ -88,6 +88,12 @@ def _numbers(cell: Cell) -> set[str]:
         if not node.type.shape and (known or node.op.name in ("const", "option", "size")):
             found.add(name)
     return found
+
+
+def _of_starts(cell: Cell) -> set[str]:
+    """What only the starts of states need: a call that is given a state does not compute it."""
+    called = [r.value for r in cell.results if r.role in ("output", "next")]
+    return set(cell.nodes) - reached(cell.nodes, called)
 
 
 def _never_recomputed(cell: Cell, memory: str) -> Iterator[str]:
