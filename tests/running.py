@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,14 @@ from cellc.syntax.characters import ascii_name
 
 Array = NDArray[np.float64]
 Result = tuple[list[Array], list[Array]]
+
+
+@lru_cache(maxsize=400)
+def compiled(
+    cell: cellc.Cell, target: str, level: str, memory: str = "balanced", scan: str = "auto"
+) -> type[Any]:
+    """As ``cellc.compile``; what several tests want is compiled once in a process."""
+    return cellc.compile(cell, target, level, memory, scan)
 
 
 class Trial:
@@ -62,7 +71,7 @@ class Trial:
 
     def numpy(self, level: str) -> Result:
         """Outputs (T, B, …) and states (B, …) of the NumPy backend."""
-        return self.run(cellc.compile(self.cell, "numpy", level))
+        return self.run(compiled(self.cell, "numpy", level))
 
     def run(self, kind: type[Any], started: bool = True, dtype: Any = np.float64) -> Result:
         """The same of a class that the NumPy backend wrote for this cell, or for one like it.
@@ -110,7 +119,7 @@ class Trial:
 
         Without ``derived`` its gradients are those of autograd through its loop.
         """
-        module = self.module_of(cellc.compile(self.cell, "torch", level, memory, scan))
+        module = self.module_of(compiled(self.cell, "torch", level, memory, scan))
         module.derived = derived
         return module
 
@@ -199,7 +208,7 @@ class GradientTrial(Trial):
         self, level: str = "O2", memory: str = "balanced", scan: str = "auto"
     ) -> dict[str, Array]:
         """What ``grad`` of the NumPy class gives."""
-        run = cellc.compile(self.cell, "numpy", level, memory, scan)(**self.sizes)
+        run = compiled(self.cell, "numpy", level, memory, scan)(**self.sizes)
         run.params = dict(self.params)
         words: dict[str, Any] = {_word(axis, "lengths"): v for axis, v in self.ends.items()}
         words |= self._steps_given()

@@ -103,10 +103,19 @@ def literal(value: float | str) -> ast.expr:
 
 def assign(targets: str | Sequence[str], value: ast.expr) -> ast.stmt:
     """``target = value`` or ``a, b = value``; a target may be a part, such as ``a[here]``."""
-    text = targets if isinstance(targets, str) else f"({', '.join(targets)},)"
-    statement = quote_statements(f"{text} = value")[0]
+    if isinstance(targets, str):
+        left = _target(targets)
+    else:
+        left = ast.Tuple([_target(target) for target in targets], ast.Store())
+    return ast.Assign([left], value, lineno=0)
+
+
+def _target(text: str) -> ast.expr:
+    if text.isidentifier():
+        return ast.Name(text, ast.Store())
+    (statement,) = quote_statements(f"{text} = 0")
     assert isinstance(statement, ast.Assign)
-    return ast.Assign(statement.targets, value, lineno=0)
+    return statement.targets[0]
 
 
 def bare_or_tuple(values: Iterable[str]) -> str:
