@@ -73,11 +73,12 @@ class Subject:
             for dim, argument in self.cell.dims.items()
         }
 
-    def module(self, memory: str = "balanced", derived: bool = True) -> nn.Module:
+    def module(self, memory: str = "balanced", derived: bool | None = None) -> nn.Module:
         """The module, always with the same parameters."""
         free = {a.name: self.sizes[dim] for dim, a in self.cell.dims.items() if not a.fixed}
         module: nn.Module = compiled(self.name, memory)(**free, seed=0)
-        module.derived = derived  # type: ignore[assignment]
+        if derived is not None:
+            module.derived = derived  # type: ignore[assignment]
         return module
 
     @cached_property
