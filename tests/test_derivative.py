@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -68,6 +71,42 @@ def test_blocks_of_what_is_recomputed(name: str, memory: str) -> None:
     module = trial.module_of(class_from(text, class_name(name)))
     want = trial.autograd(trial.module("O0", derived=False))
     assert far(trial.autograd(module), want) < 1e-9
+
+
+@pytest.mark.parametrize(
+    "equations",
+    [
+        "param p[H]\nstate h[H] = tanh(p)\nh' = tanh(W·x + U·h)",
+        "state h[H]\nk = sigmoid(W·x)\nh' = prev(k, 2)*tanh(V·x + U·h)",
+        "state h[H]\nh' = tanh(W·x + U·h + prev(h', 3))",
+    ],
+    ids=["a start of a parameter", "a delay of an input", "a delay of a state"],
+)
+@pytest.mark.parametrize("memory", MODES)
+def test_what_is_not_kept_by_itself(equations: str, memory: str) -> None:
+    trial = GradientTrial(cellc.parse(f"cell c\ninput x[H]\n{equations}\noutput h'\n"), 4)
+    want = trial.autograd(trial.module("O0", derived=False))
+    module = class_from(in_blocks_of_one(cellc.emit(trial.cell, memory=memory)), "C")
+    assert far(trial.numpy_gradients("O2", memory), want) < 1e-9
+    assert far(trial.autograd(trial.module_of(module)), want) < 1e-9
+
+
+def test_where_no_loop_is_derived_the_file_has_no_derivative() -> None:
+    assert "autograd.Function" not in cellc.emit("linear")
+    assert "autograd.Function" in cellc.emit("rnn")
+
+
+@pytest.mark.parametrize("memory", MODES)
+def test_files_do_not_depend_on_how_names_are_hashed(memory: str) -> None:
+    command = f"import cellc; print(cellc.emit('grid_lstm_2d', memory={memory!r}))"
+    texts = set()
+    for number in ("1", "2", "3"):
+        environment = {**os.environ, "PYTHONHASHSEED": number}
+        done = subprocess.run(
+            [sys.executable, "-c", command], env=environment, capture_output=True, check=True
+        )
+        texts.add(done.stdout)
+    assert len(texts) == 1
 
 
 def test_blocks_have_all_rows_once() -> None:

@@ -97,7 +97,7 @@ def emit(schedule: Schedule, source: Cell) -> str:
     twin = torch_cells.twin_of(source)
     body: list[Item] = [pyast.docstring(_class_text(writer, twin))]
     body += [item for line in writer.fixed_lines() for item in (Blank(), line)]
-    body += [Blank(), *lines(f"derived = {_has_loop(schedule)}")] if runner.function else []
+    body += [Blank(), *lines("derived = True")] if runner.function else []
     for method in _methods(writer, written, twin, runner):
         body += [Blank(), method]
     head = quote_statements(f"class {class_name(source.name)}(nn.Module):\n    pass")[0]
@@ -113,11 +113,6 @@ def emit(schedule: Schedule, source: Cell) -> str:
     return pyast.write([*text, *rest, made])
 
 
-def _has_loop(schedule: Schedule) -> bool:
-    """Whether the derivative has a loop; without one autograd does the same with less ado."""
-    return schedule.gradient is not None and bool(schedule.gradient.schedule.loops)
-
-
 @dataclass(frozen=True)
 class Runner:
     """The method that runs rows, and the function with the derivative that it calls, if any."""
@@ -128,7 +123,9 @@ class Runner:
 
 
 def _runner(writer: TorchEmitter, source: Cell) -> Runner:
-    if writer.schedule.gradient is None:
+    """With a function of its own where a loop is derived; else autograd does it with less ado."""
+    gradient = writer.schedule.gradient
+    if gradient is None or not gradient.schedule.loops:
         return Runner(torch_run.run(writer))
     made = GradientFunction(writer.schedule, f"{class_name(source.name)}Function")
     return Runner(made.method, (made.block,), (made.writer, made.derived))

@@ -153,8 +153,9 @@ class DerivedEmitter(FunctionEmitter):
     def joined_whole(self) -> list[Item]:
         """The values kept step by step that more than a block reads, as rows."""
         items: list[Item] = []
-        for name in self.lists - self.blocks.place.keys():
-            if name in self.cell.nodes and self._is_read_whole(name):
+        for name in self.cell.nodes:
+            apart = name in self.lists and name not in self.blocks.place
+            if apart and self._is_read_whole(name):
                 steps, sizes = f"{self.ids[name]}_steps", self._sizes(name)
                 items += lines(f"{self.ids[name]} = together({steps}, {sizes})")
         return items

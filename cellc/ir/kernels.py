@@ -27,8 +27,8 @@ class Kernel:
 
 
 @dataclass(frozen=True)
-class Product:
-    """A matrix product or convolution; ``is_saved`` says whether the derivative reads it."""
+class _Single:
+    """One value that is no part of a kernel; ``is_saved`` says whether the derivative reads it."""
 
     value: str
     is_saved: bool = False
@@ -42,20 +42,12 @@ class Product:
         return self.values if self.is_saved else ()
 
 
-@dataclass(frozen=True)
-class Reduction:
-    """A reduction over features; ``is_saved`` says whether the derivative reads it."""
+class Product(_Single):
+    """A matrix product or convolution."""
 
-    value: str
-    is_saved: bool = False
 
-    @property
-    def values(self) -> tuple[str, ...]:
-        return (self.value,)
-
-    @property
-    def saved(self) -> tuple[str, ...]:
-        return self.values if self.is_saved else ()
+class Reduction(_Single):
+    """A reduction over features."""
 
 
 StepPart = Kernel | Product | Reduction
