@@ -45,6 +45,7 @@ bench: .venv/dev
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/numpy_speed.py
 	$(BIN)/python benchmarks/gradient.py
 	$(BIN)/python benchmarks/scan.py --write
+	$(BIN)/python benchmarks/diagonals.py --write
 	$(BIN)/python benchmarks/compile_time.py
 
 format: .venv/dev

@@ -13,7 +13,7 @@ from cellc.frontend.library import read_cells, read_file, spec_path
 from cellc.ir import Cell, Schedule
 from cellc.loading import class_from
 from cellc.passes.pipelines import optimise
-from cellc.passes.plan import plan, scheduled
+from cellc.passes.plan import chosen, plan
 from cellc.syntax.characters import read_source
 from cellc.views.diagram import Drawing, diagram
 
@@ -43,27 +43,31 @@ def parse(text: str, name: str | None = None, **sizes: int) -> Cell:
     return cells[name] if name is not None else list(cells.values())[-1]
 
 
-def schedule(cell: Cell | str, level: str = "O2", scan: str = "never") -> Schedule:
+def schedule(cell: Cell | str, level: str = "O2", scan: str = "never",
+             diagonals: str = "never") -> Schedule:  # fmt: skip
     """The optimised cell, or shipped one by its name, with what is computed when."""
-    return scheduled(optimise(_cell(cell), level), scan)
+    return chosen(optimise(_cell(cell), level), scan, diagonals)
 
 
 def emit(cell: Cell | str, target: str = "torch", level: str = "O2", memory: str = "balanced",
-         scan: str = "auto") -> str:  # fmt: skip
+         scan: str = "auto", diagonals: str = "never") -> str:  # fmt: skip
     """The source text of a file that runs the cell and needs no cellc.
 
     ``target`` is ``torch`` or ``numpy``, ``level`` O0, O1 or O2, ``memory`` what the backward
     pass keeps rather than recomputes: low, balanced or fast, ``scan`` whether loops are parallel
-    scans where they can be: never, always, or where that is faster (auto). Raises CellcError.
+    scans where they can be: never, always, or where that is faster (auto), ``diagonals`` whether
+    the loops of a stack or a grid take their steps together: never or always. Raises CellcError.
     """
     cell, to = _cell(cell), backend(target)
-    return to.emit(plan(cell, level, memory, getattr(to, "learns_starts", False), scan), cell)
+    starts = getattr(to, "learns_starts", False)
+    return to.emit(plan(cell, level, memory, starts, scan, diagonals), cell)
 
 
 def compile(cell: Cell | str, target: str = "torch", level: str = "O2", memory: str = "balanced",
-            scan: str = "auto") -> type[Any]:  # fmt: skip
+            scan: str = "auto", diagonals: str = "never") -> type[Any]:  # fmt: skip
     """The class that the emitted file defines, ready to use. Raises CellcError."""
-    return class_from(emit(cell, target, level, memory, scan), class_name(_cell(cell).name))
+    text = emit(cell, target, level, memory, scan, diagonals)
+    return class_from(text, class_name(_cell(cell).name))
 
 
 def draw(cell: Cell | str) -> Drawing:

@@ -20,10 +20,15 @@ Result = tuple[list[Array], list[Array]]
 
 @lru_cache(maxsize=400)
 def compiled(
-    cell: cellc.Cell, target: str, level: str, memory: str = "balanced", scan: str = "auto"
+    cell: cellc.Cell,
+    target: str,
+    level: str,
+    memory: str = "balanced",
+    scan: str = "auto",
+    diagonals: str = "never",
 ) -> type[Any]:
     """As ``cellc.compile``; what several tests want is compiled once in a process."""
-    return cellc.compile(cell, target, level, memory, scan)
+    return cellc.compile(cell, target, level, memory, scan, diagonals)
 
 
 class Trial:
@@ -113,13 +118,18 @@ class Trial:
         return module(*packed, **words)
 
     def module(
-        self, level: str, memory: str = "balanced", derived: bool = True, scan: str = "auto"
+        self,
+        level: str,
+        memory: str = "balanced",
+        derived: bool = True,
+        scan: str = "auto",
+        diagonals: str = "never",
     ) -> Any:
         """The Torch module in float64 with the trial's parameters.
 
         Without ``derived`` its gradients are those of autograd through its loop.
         """
-        module = self.module_of(compiled(self.cell, "torch", level, memory, scan))
+        module = self.module_of(compiled(self.cell, "torch", level, memory, scan, diagonals))
         module.derived = derived
         return module
 

@@ -118,8 +118,8 @@ def _hint(cell: Cell, name: str, owners: dict[str, tuple[str, ...]]) -> str:
     if node.op.name == "zeros_like":
         return "zeros"
     if kind == "sequence":
-        operand = node.args[0]
-        return node.op.name if operand.isdigit() else f"{ascii_name(operand)}_{node.op.name}"
+        named = [ascii_name(operand) for operand in node.args if not operand.isdigit()]
+        return "_".join([*named, node.op.name])
     if kind == "contraction":
         vector = node.args[1]
         base = _joined(owners[name])

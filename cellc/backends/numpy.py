@@ -20,6 +20,7 @@ from cellc.backends.pyast import (
     quote,
     quote_statements,
 )
+from cellc.diagnostics import fail
 from cellc.ir import TIME, AtConstruction, Cell, Once, Schedule
 from cellc.ops import TABLE
 
@@ -27,8 +28,12 @@ from cellc.ops import TABLE
 def emit(schedule: Schedule, source: Cell) -> str:
     """The text of a file with one class that runs the cell in NumPy.
 
-    ``source`` is the cell as it was written, for the file's documentation.
+    ``source`` is the cell as it was written, for the file's documentation. Raises CellcError
+    ``no-diagonals``.
     """
+    if schedule.diagonals is not None:
+        hints = ("leave `diagonals` at `never`, or compile for torch",)
+        fail("no-diagonals", "numpy runs loops one after the other", hints=hints)
     writer = NumpyEmitter(schedule, SPELLER)
     writers = [writer]
     methods = [_constructor(writer), _initial_state(writer), *_reset(writer), call(writer)]

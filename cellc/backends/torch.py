@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from cellc.backends import docs, pyast, torch_cells, torch_forward, torch_module, torch_run
+from cellc.backends import (
+    docs,
+    pyast,
+    torch_cells,
+    torch_diagonals,
+    torch_forward,
+    torch_module,
+    torch_run,
+)
 from cellc.backends.naming import class_name
 from cellc.backends.pyast import Blank, Block, Item, lines, quote_statements
 from cellc.backends.torch_emitter import SPELLER, TorchEmitter
@@ -115,20 +123,32 @@ def emit(schedule: Schedule, source: Cell) -> str:
 
 @dataclass(frozen=True)
 class Runner:
-    """The method that runs rows, and the function with the derivative that it calls, if any."""
+    """The method that runs rows, the one that it calls, and the function with the derivative."""
 
     method: Method
+    inner: Method | None = None
     function: tuple[Item, ...] = ()
     writers: tuple[TorchEmitter, ...] = ()
 
 
 def _runner(writer: TorchEmitter, source: Cell) -> Runner:
+    """What runs the cell: its loops, or the one that takes their steps together."""
+    diagonals = writer.schedule.diagonals
+    if diagonals is None:
+        return _loops(writer, source, "_run")
+    inner = TorchEmitter(diagonals.schedule, SPELLER)
+    runner = _loops(inner, source, "_along_diagonals")
+    method = torch_diagonals.method(writer, inner, diagonals, runner.method)
+    return replace(runner, method=method, inner=runner.method, writers=(inner, *runner.writers))
+
+
+def _loops(writer: TorchEmitter, source: Cell, name: str) -> Runner:
     """With a function of its own where a loop is derived; else autograd does it with less ado."""
     gradient = writer.schedule.gradient
     if gradient is None or not gradient.schedule.loops:
-        return Runner(torch_run.run(writer))
-    made = GradientFunction(writer.schedule, f"{class_name(source.name)}Function")
-    return Runner(made.method, (made.block,), (made.writer, made.derived))
+        return Runner(torch_run.run(writer, name))
+    made = GradientFunction(writer.schedule, f"{class_name(source.name)}Function", name)
+    return Runner(made.method, None, (made.block,), (made.writer, made.derived))
 
 
 def _methods(
@@ -146,6 +166,7 @@ def _methods(
         *torch_module.kept_states(writer),
         torch_forward.forward(written, runner.method, traced),
         runner.method.block,
+        *([runner.inner.block] if runner.inner else []),
         traced.block,
         *([torch_cells.loader(twin), torch_cells.exporter(twin)] if twin is not None else []),
         torch_module.extra_repr(writer),
@@ -183,7 +204,7 @@ def _class_text(writer: TorchEmitter, twin: torch_cells.Twin | None) -> str:
     derived = (
         ["", "Gradients come from the derived backward pass; from autograd through the loop where",
          "the attribute ``derived`` is set to False."]
-        if writer.schedule.gradient is not None else []
+        if writer.schedule.inner.gradient is not None else []
     )  # fmt: skip
     loads = (
         ["", f"``load_state_dict`` takes the parameters of ``nn.{twin.module}`` as well, and",

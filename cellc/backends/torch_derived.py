@@ -44,7 +44,7 @@ class FunctionEmitter(TorchEmitter):
         super().__init__(schedule, _IN_FUNCTION, known, taken)
         self.forward: Schedule = schedule
         self.saved, self.lists = frozenset(saved), frozenset(listed)
-        self.blocking = False
+        self.blocking, self.parted = False, set[str]()
         self.blocks = Blocks(schedule, self.partitions, self.lists, self.saved, self.summing)
         self.local, self.stored = self.blocks.local, self.blocks.stored
 
@@ -144,7 +144,8 @@ class FunctionEmitter(TorchEmitter):
 class DerivedEmitter(FunctionEmitter):
     """Writes the regions of a derivative.
 
-    ``wanted`` says under which condition a value is needed at all.
+    ``wanted`` says under which condition a value is needed at all, ``parted`` which sums have
+    been taken apart.
     """
 
     summing = True
@@ -184,9 +185,11 @@ class DerivedEmitter(FunctionEmitter):
 
     def _apart(self, piece: str) -> list[Item]:
         """What takes a sum apart that has grown in blocks, before the first of its pieces."""
-        wholes = [w for w, p in self.partitions.items() if p.pieces[0] == piece]
+        wholes = [w for w, p in self.partitions.items() if piece in p.pieces]
         grown = [w for w in wholes if w in self.blocks.place and self._is_total(w)]
-        return [self.taken_apart(whole) for whole in grown]
+        fresh = [whole for whole in grown if whole not in self.parted]
+        self.parted.update(fresh)
+        return [self.taken_apart(whole) for whole in fresh]
 
     def _is_total(self, name: str) -> bool:
         return TABLE[self.cell.nodes[name].op.name].kind == "total"

@@ -359,17 +359,17 @@ def _if_keep(items: list[Item]) -> list[Item]:
 
 
 class _Transposed(ast.NodeTransformer):
-    """Replaces ``W.T`` in a loop by a variable that is set before it."""
+    """Replaces ``W.T`` and ``W.mT`` in a loop by a variable that is set before it."""
 
     def __init__(self, emitter: TorchEmitter) -> None:
         self.emitter = emitter
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
-        if node.attr != "T" or not isinstance(node.value, (ast.Name, ast.Attribute)):
+        if node.attr not in ("T", "mT") or not isinstance(node.value, (ast.Name, ast.Attribute)):
             return node
         weight = ast.unparse(node.value)
         name = f"{weight.removeprefix('self.')}_T"
         self.emitter.hoisted.setdefault(
-            name, Line(pyast.assign(name, quote(f"{weight}.T")), "transposed once")
+            name, Line(pyast.assign(name, quote(f"{weight}.{node.attr}")), "transposed once")
         )
         return pyast.name(name)

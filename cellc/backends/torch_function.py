@@ -52,12 +52,14 @@ class Arguments:
 class GradientFunction:
     """The class of the function, and the method of the module that calls it.
 
+    ``method`` is what the latter is called.
+
     Attributes:
         block: the class. method: the method.
         writer, derived: the writers of the two directions.
     """
 
-    def __init__(self, schedule: Schedule, name: str) -> None:
+    def __init__(self, schedule: Schedule, name: str, method: str = "_run") -> None:
         assert schedule.gradient is not None, "the schedule has a gradient"
         self.name, self.back = name, schedule.gradient
         writer = self.writer = FunctionEmitter(schedule, saved=self.back.saved)
@@ -85,7 +87,7 @@ class GradientFunction:
         body = [pyast.docstring(text), *(item for part in parts for item in (Blank(), part))]
         head = f"class {name}(torch.autograd.Function):\n    pass"
         self.block = Block(quote_statements(head)[0], tuple(body))
-        self.method = self._method()
+        self.method = self._method(method)
 
     def _forward(self, core: list[Item]) -> Item:
         """The function itself; with ``keep`` it gives what the backward pass reads as well."""
@@ -256,7 +258,7 @@ class GradientFunction:
                 found.append("None")
         return [*found, *["None"] * (len(self.arguments.rest) + 1)]
 
-    def _method(self) -> Method:
+    def _method(self, name: str) -> Method:
         """The method that runs rows, with the derived backward pass where that is wanted."""
         arguments, outputs, states = self.arguments, len(self.outputs), self.states
         given = ", ".join([*arguments.passed, *arguments.rest_passed])
@@ -278,9 +280,9 @@ class GradientFunction:
                 """
             ),
         ]
-        head = f"def _run(self, {', '.join([*arguments.own, 'state'])}):\n    pass"
+        head = f"def {name}(self, {', '.join([*arguments.own, 'state'])}):\n    pass"
         block = Block(quote_statements(head)[0], tuple(body))
-        return Method("_run", tuple(arguments.own), block)
+        return Method(name, tuple(arguments.own), block)
 
     def _that_loops_need(self) -> str:
         """Those of the given tensors that a loop's values depend on, as emitted code has them."""

@@ -204,6 +204,26 @@ def in_steps(a, b, sizes):
     return a, b, alive
 '''
 
+_LAGGING = '''
+def lagging(rows, sizes, lag, last):
+    """For ``last`` more steps than there are, the rows of ``lag`` steps before.
+
+    Where there are none, those of the first step or of each sequence's own last.
+    """
+    if sizes[0] == sizes[-1]:
+        steps = rows.unflatten(0, (len(sizes), sizes[0]))
+        parts = [steps[:1]] * lag + [steps] + [steps[-1:]] * (last - lag)
+        return torch.cat(parts).flatten(0, 1)
+    count = torch.tensor(sizes)
+    begins = count.cumsum(0) - count
+    length = (count > torch.arange(sizes[0])[:, None]).sum(1)
+    alive = torch.tensor([sizes[0]] * last + sizes)
+    step = torch.arange(len(alive)).repeat_interleave(alive)
+    sequence = torch.arange(len(step)) - (alive.cumsum(0) - alive)[step]
+    source = torch.minimum((step - lag).clamp(min=0), length[sequence] - 1)
+    return rows.index_select(0, (begins[source] + sequence).to(rows.device))
+'''
+
 #: The functions by name, in the order in which a file defines them.
 HELPERS = {
     "to_rows": _TO_ROWS,
@@ -217,6 +237,7 @@ HELPERS = {
     "shifted_back": _SHIFTED_BACK,
     "sum_over_steps": _SUM_OVER_STEPS,
     "drawn": _DRAWN,
+    "lagging": _LAGGING,
     "together": _TOGETHER,
     "before": _BEFORE,
     "in_steps": _IN_STEPS,

@@ -30,13 +30,13 @@ class Method:
         return f"self.{self.name}({', '.join(self.arguments)}, state)"
 
 
-def run(writer: TorchEmitter) -> Method:
+def run(writer: TorchEmitter, name: str = "_run") -> Method:
     """The method that computes outputs and final states."""
     text = "Run rows: all steps of all sequences, ``sizes`` rows for each step."
     text = text if writer.axes else "Compute the outputs, a row for each sequence."
     core, outputs, states = _with_states(writer)
     core += lines(f"return ({_tuple(outputs)}, {_tuple(states)})")
-    return _method(writer, "_run", text, core)
+    return _method(writer, name, text, core)
 
 
 def traced(writer: TorchEmitter) -> Method:

@@ -1,25 +1,21 @@
-"""The commands of ``cellc``: list, check, show, compile, draw, ir, explain, diff, fmt, new."""
+"""The commands that cells are listed, checked, shown, compiled and drawn with."""
 
 from __future__ import annotations
 
-import difflib
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-import cellc
 from cellc import driver
 from cellc.backends import BACKENDS
+from cellc.cli.base import app
 from cellc.cli.options import (
     AsJson,
     CellName,
     Couplings,
+    Diagonal,
     Level,
     Memory,
     Output,
@@ -30,7 +26,6 @@ from cellc.cli.options import (
     chosen,
     guarded,
     known_level,
-    load_both,
     load_for_figures,
     load_sized,
     path_of,
@@ -41,46 +36,18 @@ from cellc.cli.options import (
 )
 from cellc.cli.printing import (
     in_families,
-    print_difference,
     print_list,
     print_summary,
-    sizes_text,
 )
-from cellc.diagnostics import CellcError, fail
+from cellc.diagnostics import CellcError
 from cellc.files import write_file
-from cellc.frontend.library import read_cells, read_file
+from cellc.frontend.library import read_file
 from cellc.frontend.lineage import lineage_of
-from cellc.ir import Cell, print_cell, print_schedule
-from cellc.passes.pipelines import firings, optimise, steps
-from cellc.passes.plan import gradient, plan
+from cellc.ir import Cell
 from cellc.resources import shipped_specs
-from cellc.syntax import parse_file
-from cellc.syntax.characters import read_source
-from cellc.syntax.format import format_source
 from cellc.transforms.truncate import truncate
-from cellc.views.diff import difference
-from cellc.views.explain import backward, comparison, fired, sentences
 from cellc.views.latex import latex
 from cellc.views.summary import Summary, summarise
-
-app = typer.Typer(
-    name="cellc",
-    help="Compile recurrent cells from the equations a paper prints.",
-    epilog="Begin with `cellc list`, `cellc show lstm`, `cellc new mycell`.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    pretty_exceptions_enable=False,
-)
-
-
-@app.callback(invoke_without_command=True)
-def top(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-) -> None:
-    """Compile recurrent cells from the equations a paper prints."""
-    if version:
-        typer.echo(f"cellc {cellc.__version__}")
-        raise typer.Exit
 
 
 @app.command("list")
@@ -161,6 +128,7 @@ def compile_cell(
     level: Level = "O2",
     memory: Memory = "balanced",
     scan: Scanned = "auto",
+    diagonals: Diagonal = "never",
     steps: Truncation = None,
     size: Sizes = None,
     couple: Couplings = None,
@@ -175,7 +143,7 @@ def compile_cell(
     """
     cell = transformed(load_sized(name, size), couple, pruned)
     cell = cell if steps is None else truncate(cell, steps)
-    text = driver.emit(cell, target, known_level(level), memory, scan)
+    text = driver.emit(cell, target, known_level(level), memory, scan, diagonals)
     if output is None:
         typer.echo(text, nl=False)
     else:
@@ -202,197 +170,5 @@ def draw(
     typer.echo(f"wrote {path}", err=True)
 
 
-@app.command("ir")
-@guarded
-def print_ir(
-    name: CellName,
-    level: Level = "O0",
-    size: Sizes = None,
-    couple: Couplings = None,
-    pruned: Pruned = False,
-    scheduled: Annotated[
-        bool, typer.Option("--schedule", help="Print the scheduled form.")
-    ] = False,
-    print_between: Annotated[
-        bool, typer.Option("--print-between", help="Print the cell after every pass.")
-    ] = False,
-    derived: Annotated[
-        bool, typer.Option("--derivative", help="Print the derivative in its place.")
-    ] = False,
-    memory: Memory = "balanced",
-    scan: Scanned = "auto",
-) -> None:
-    """Print the intermediate representation.
-
-    Example: `cellc ir lstm -O O2 --print-between`
-
-    The derivative of the cell: `cellc ir lstm -O O2 --derivative --schedule`
-    """
-    cell, level = transformed(load_sized(name, size), couple, pruned), known_level(level)
-    if derived:
-        forward = driver.schedule(cell, level, scan).cell
-        back = gradient(forward, level, memory, scan=scan).schedule
-        typer.echo(print_schedule(back) if scheduled else print_cell(back.cell))
-        return
-    if print_between:
-        typer.echo(f"# as written\n{print_cell(cell)}")
-        before = cell
-        for step, after in steps(cell, level):
-            text = "# unchanged\n" if after == before else print_cell(after)
-            typer.echo(f"# after {step}\n{text}")
-            before = after
-        cell = before
-    if scheduled or not print_between:
-        optimised = optimise(cell, level)
-        if scheduled:
-            typer.echo(print_schedule(plan(cell, level, memory, starts=True, scan=scan)))
-        else:
-            typer.echo(print_cell(optimised))
-
-
-@app.command()
-@guarded
-def explain(
-    name: CellName,
-    level: Level = "O2",
-    size: Sizes = None,
-    memory: Memory = "balanced",
-    scan: Scanned = "auto",
-    couple: Couplings = None,
-    pruned: Pruned = False,
-) -> None:
-    """Say in sentences what the optimiser does, with figures before and after.
-
-    Example: `cellc explain gru -s H=512`
-    """
-    (cell, sizes), level = load_for_figures(name, size), known_level(level)
-    cell = transformed(cell, couple, pruned)
-    before, after = driver.schedule(cell, "O0"), driver.schedule(cell, level, scan)
-    console = Console()
-    log = [(firing.rule, firing.value) for firing in firings(cell, level)]
-    back = gradient(after.cell, level, memory, scan=scan)
-    told = [*fired(log), *sentences(after), "", *backward(after, back, sizes)]
-    for sentence in told:
-        console.print(Text(sentence))
-    title = f"for {sizes_text(sizes)}" if sizes else None
-    table = Table("", "as written", level, box=None, title=title, title_justify="left")
-    for row in comparison(before, after, sizes):
-        table.add_row(row.what, row.before, row.after)
-    console.print()
-    console.print(table)
-
-
-@app.command("diff")
-@guarded
-def compare(
-    first: CellName,
-    second: CellName,
-    level: Level = "O2",
-    size: Sizes = None,
-    as_json: AsJson = False,
-) -> None:
-    """Compare two cells: their equations, parameters, states, inputs, figures and graphs.
-
-    Example: `cellc diff lstm peephole_lstm`
-    """
-    level = known_level(level)
-    (before, sizes), (after, others) = load_both((first, second), size)
-    schedules = [driver.schedule(cell, level) for cell in (before, after)]
-    found = difference(schedules[0], schedules[1], (before, after))
-    if as_json:
-        print_json(found.as_dict(sizes, others))
-    else:
-        print_difference(found, sizes, others)
-
-
-@app.command("fmt")
-@guarded
-def format_files(
-    files: Annotated[list[Path], typer.Argument(help="Files with cells, or - for stdin.")],
-    check_only: Annotated[
-        bool, typer.Option("--check", help="Only say which files would change; exit 1 if any.")
-    ] = False,
-    diff: Annotated[bool, typer.Option("--diff", help="Print what would change.")] = False,
-) -> None:
-    """Lay specs out in the canonical form, in place. Comments are kept.
-
-    Example: `cellc fmt mycell.cell`
-    """
-    changed = [path for path in files if _format(path, check_only, diff)]
-    if check_only and changed:
-        raise typer.Exit(1)
-
-
-@app.command("new")
-@guarded
-def new_cell(
-    name: Annotated[str, typer.Argument(help="What the cell is called.")],
-    base: Annotated[str | None, typer.Option("--from", help="A cell to derive it from.")] = None,
-    output: Output = None,
-) -> None:
-    """Write a cell to start from: NAME.cell in the current folder.
-
-    A base may be a shipped cell or lie beside the new file.
-
-    Example: `cellc new mycell --from lstm`
-    """
-    name = name.removesuffix(".cell")
-    path = output or Path(f"{name}.cell")
-    if path.exists():
-        fail("unwritable", f"{path} exists already", hints=("choose another name",))
-    if base is None:
-        text = _TEMPLATE.format(name=name)
-    else:
-        base = base.removesuffix(".cell")
-        text = (
-            f'cell {name} from {base}\n"What differs from {base}."\n\n# redefine an equation here\n'
-        )
-    read_cells(read_source(path.name, text), path.parent)
-    write_file(path, text)
-    typer.echo(f"wrote {path}; next: cellc check {path}", err=True)
-
-
-_TEMPLATE = """\
-cell {name}
-"What the cell is for, in a sentence."
-
-input x[I]
-state h[H]
-
-z  = sigmoid(W·[h, x] + b)      # gate: how much of the old state stays
-n  = tanh(W·[h, x] + b)         # candidate
-h' = z*h + (1 - z)*n
-
-output h'
-"""
-
-
-def main() -> None:
-    """Run the command line."""
-    app()
-
-
 def _summary(cell: Cell) -> Summary:
     return summarise(cell, driver.schedule(cell, "O0"))
-
-
-def _format(path: Path, check_only: bool, diff: bool) -> bool:
-    """Format one file; whether it changed."""
-    stdin = str(path) == "-"
-    try:
-        data = sys.stdin.buffer.read() if stdin else path.read_bytes()
-    except OSError as error:
-        fail("unreadable-file", f"{path} cannot be read: {error.strerror or error}")
-    source = read_source("stdin" if stdin else path.name, data)
-    parse_file(source)
-    text = format_source(source)
-    if diff:
-        old, new = source.text.splitlines(keepends=True), text.splitlines(keepends=True)
-        typer.echo("".join(difflib.unified_diff(old, new, str(path), str(path))), nl=False)
-    elif stdin and not check_only:
-        typer.echo(text, nl=False)
-    elif text.encode() != data:
-        typer.echo(f"{'would format' if check_only else 'formatted'} {path}", err=True)
-        if not check_only:
-            write_file(path, text)
-    return text.encode() != data

@@ -38,6 +38,13 @@ Scanned = Annotated[
         help="Whether linear loops are parallel scans: auto (where faster), always, never.",
     ),
 ]
+Diagonal = Annotated[
+    str,
+    typer.Option(
+        "--diagonals",
+        help="Whether loops that follow each other take their steps together: never, always.",
+    ),
+]
 Level = Annotated[str, typer.Option("--level", "-O", help="Optimisation: O0, O1 or O2.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Sizes = Annotated[

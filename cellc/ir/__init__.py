@@ -7,6 +7,7 @@ from cellc.ir.node import Argument, Attribute, Attributes, Node, Operation, Resu
 from cellc.ir.schedule import (
     AtConstruction,
     AtOnce,
+    Diagonals,
     Gradient,
     Loop,
     Once,
@@ -30,6 +31,7 @@ __all__ = [
     "Attribute",
     "Attributes",
     "Cell",
+    "Diagonals",
     "Dim",
     "Extent",
     "Gradient",

@@ -88,13 +88,20 @@ class Schedule:
     """A cell and the regions that its values are computed in, in order.
 
     ``gradient`` is the schedule of its derivative, where one is wanted, ``written`` that of
-    the cell as it was written, where a trace is.
+    the cell as it was written, where a trace is, ``diagonals`` what runs in its place, where
+    its loops take their steps together.
     """
 
     cell: Cell
     regions: tuple[Region, ...]
     gradient: Gradient | None = field(default=None, compare=False, repr=False)
     written: Schedule | None = field(default=None, compare=False, repr=False)
+    diagonals: Diagonals | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def inner(self) -> Schedule:
+        """What is run: the schedule along diagonals where there is one, else this."""
+        return self if self.diagonals is None else self.diagonals.schedule
 
     @property
     def loops(self) -> tuple[Loop, ...]:
@@ -121,6 +128,22 @@ class Gradient:
     outputs: Mapping[str, str]
     states: Mapping[str, str]
     inputs: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Diagonals:
+    """A scheduled cell along anti-diagonals: each loop runs some steps behind those it reads.
+
+    It takes ``last`` steps more than the cell, and gives its outputs ``last`` steps late.
+    ``inputs`` tells of which input or draw of the cell, and of how many steps before, each of
+    its own is. ``states`` tells of which states of the cell each of its own is a stack; one
+    that only waits for its readers is of none.
+    """
+
+    schedule: Schedule
+    last: int
+    inputs: Mapping[str, tuple[str, int]]
+    states: Mapping[str, tuple[str, ...]]
 
 
 def is_backward(cell: Cell, state: str) -> bool:

@@ -10,6 +10,7 @@ from cellc.ops import (
     chance,
     contraction,
     elementwise,
+    packed,
     random,
     reduction,
     sequence,
@@ -71,6 +72,7 @@ _MODULES = (
     reduction,
     sequence,
     transposed,
+    packed,
     random,
 )
 

@@ -162,6 +162,10 @@ def _each_step(args: Sequence[Type], attrs: Attrs) -> Type:
     return Type((), frozenset({BATCH, axis_of(attrs)}))
 
 
+def _condition(args: Sequence[Type], attrs: Attrs) -> Type:
+    return Type((), frozenset({BATCH, axis_of(attrs)}), "boolean")
+
+
 def _narrowed(args: Sequence[Type], attrs: Attrs) -> Type:
     return Type(args[0].shape[1:], args[0].extent)
 
@@ -201,6 +205,22 @@ def within(every, sizes, like):
     """0 at every so many steps, else 1, as rows."""
     kept = [like.new_full((rows,), float(step % every > 0)) for step, rows in enumerate(sizes)]
     return torch.cat(kept)
+'''
+
+_NUMPY_RUNS = '''
+def runs(behind, last, steps, ends):
+    """Whether what runs some steps behind the first has begun and not ended."""
+    t = np.arange(steps)[:, None]
+    return (t >= behind) & (t < ends - (last - behind))
+'''
+
+_TORCH_RUNS = '''
+def runs(behind, last, sizes, like):
+    """Whether what runs some steps behind the first has begun and not ended, as rows."""
+    rows = torch.tensor(sizes)
+    running = torch.tensor([0] * behind + sizes[last:] + [0] * (last - behind))
+    place = torch.arange(sum(sizes)) - (rows.cumsum(0) - rows).repeat_interleave(rows)
+    return (place < running.repeat_interleave(rows)).to(like.device)
 '''
 
 _NUMPY_WINDOW_SUM = '''
@@ -316,6 +336,12 @@ OPS = (
        spellings={"torch": "within(every, sizes, like)"},
        helpers={"numpy": _NUMPY_WITHIN, "torch": _TORCH_WITHIN},
        latex=r"[t \bmod n > 0]", glyph="✂"),
+    Op("runs", "Whether what runs ``behind`` steps behind the first, of ``last`` steps that the "
+       "last is behind, has begun and its sequence has not ended.", "sequence", (), rule=_condition,
+       spelling="runs(behind, last, steps, ends)",
+       spellings={"torch": "runs(behind, last, sizes, like)"},
+       helpers={"numpy": _NUMPY_RUNS, "torch": _TORCH_RUNS},
+       latex=r"[k \leq t < T + k]", glyph="⋱", flops=0, written=False),
     Op("final", "The value that a state has when its loop has ended.", "sequence", ("a",),
        rule=_reduced, spelling="a", linear=(frozenset({0}),), latex="$a", glyph="end", flops=0,
        written=False),

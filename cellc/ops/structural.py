@@ -55,15 +55,14 @@ def _picked(args: Sequence[Type], attrs: Attrs) -> Type:
 
 
 def _stacked(args: Sequence[Type], attrs: Attrs) -> Type:
-    numbers_only(args)
-    dim, first = attrs["dim"], args[0].shape
+    dim, first, dtype = attrs["dim"], args[0].shape, args[0].dtype
     for slot, operand in enumerate(args):
-        if operand.shape != first:
+        if operand.shape != first or (operand.dtype == "boolean") != (dtype == "boolean"):
             message = f"{shape_text(first)} and {shape_text(operand.shape)} cannot be stacked"
             raise TypeMismatch(message, (0, slot))
     if not isinstance(dim, Dim) or dim.constant not in (None, len(args)):
         raise TypeMismatch(f"{len(args)} values do not make a dimension {dim}", (0,))
-    return Type((dim, *first), union(args))
+    return Type((dim, *first), union(args), "boolean" if dtype == "boolean" else "real")
 
 
 def _looked_up(args: Sequence[Type], attrs: Attrs) -> Type:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cellc.diagnostics import CellcError
-from cellc.ir import Cell, Gradient, Schedule
+from cellc.diagnostics import CellcError, fail
+from cellc.ir import Cell, Diagonals, Gradient, Schedule
 from cellc.passes.derivative import derivative
+from cellc.passes.diagonals import obstacle, retimed
 from cellc.passes.kernels import with_saved
+from cellc.passes.pack import packed
 from cellc.passes.pipelines import optimise, optimise_derived
 from cellc.passes.saving import derived_cell, saved_values
 from cellc.passes.scan import AffineSteps, known_choice
 from cellc.passes.schedule import Scheduler
+
+#: Whether the loops of a stack or a grid take their steps together.
+CHOICES = ("always", "never")
 
 
 def scheduled(cell: Cell, scan: str = "never") -> Schedule:
@@ -21,22 +26,58 @@ def scheduled(cell: Cell, scan: str = "never") -> Schedule:
     return Scheduler(scan).run(cell)
 
 
-def plan(cell: Cell, level: str, memory: str, starts: bool, scan: str = "auto") -> Schedule:
+def chosen(cell: Cell, scan: str, diagonals: str) -> Schedule:
+    """The schedule of an optimised cell, along anti-diagonals if that is chosen and possible."""
+    turned = along_diagonals(cell, diagonals)
+    return scheduled(cell if turned is None else turned.schedule.cell, scan)
+
+
+def plan(
+    cell: Cell, level: str, memory: str, starts: bool, scan: str = "auto", diagonals: str = "never"
+) -> Schedule:
     """The schedule of a cell at a level, with those of its derivative and of it as written.
 
-    Of a cell with an op that has no derivative, there is none. Arguments as for
-    :func:`gradient`. Raises CellcError.
+    Of a cell with an op that has no derivative, there is none. ``diagonals`` as for
+    :func:`along_diagonals`, other arguments as for :func:`gradient`. Raises CellcError.
     """
-    schedule = scheduled(optimise(cell, level), scan)
+    optimised = optimise(cell, level)
     written = Scheduler().run(optimise(cell, "O0"))
+    turned = along_diagonals(optimised, diagonals)
+    if turned is None:
+        return replace(_with_gradient(optimised, level, memory, starts, scan), written=written)
+    inner = _with_gradient(turned.schedule.cell, level, memory, starts, scan)
+    schedule = scheduled(optimised)
+    return replace(schedule, written=written, diagonals=replace(turned, schedule=inner))
+
+
+def _with_gradient(cell: Cell, level: str, memory: str, starts: bool, scan: str) -> Schedule:
+    schedule = scheduled(cell, scan)
     try:
         back = gradient(schedule.cell, level, memory, starts, scan)
     except CellcError as error:
         if {diagnostic.code for diagnostic in error.diagnostics} != {"no-derivative"}:
             raise
-        back = None
-    schedule = schedule if back is None else with_saved(schedule, back.saved)
-    return replace(schedule, written=written, gradient=back)
+        return schedule
+    return replace(with_saved(schedule, back.saved), gradient=back)
+
+
+def along_diagonals(cell: Cell, choice: str = "always") -> Diagonals | None:
+    """The cell along anti-diagonals, if that is chosen (``always``, ``never``) and possible.
+
+    Raises CellcError ``unknown-diagonals`` for another choice.
+    """
+    if choice not in CHOICES:
+        known = ", ".join(f"`{name}`" for name in CHOICES)
+        fail("unknown-diagonals", f"there is no choice `{choice}`", hints=(f"known: {known}",))
+    if choice == "never" or obstacle(cell):
+        return None
+    turned = retimed(cell)
+    stacked = packed(turned.cell, turned.registers)
+    states = {
+        state: () if parts[0] in turned.registers else parts
+        for state, parts in ((s, stacked.states.get(s, (s,))) for s in stacked.cell.states)
+    }
+    return Diagonals(scheduled(stacked.cell), turned.last, turned.inputs, states)
 
 
 def gradient(

@@ -128,6 +128,14 @@ def fired(rules: Sequence[tuple[str, str]]) -> list[str]:
     return [f"`{rule}` rewrote `{value}`." for rule, value in rules if not value.isdigit()]
 
 
+def turning(last: int, obstacle: str) -> str:
+    """Whether loops that follow each other take their steps together."""
+    if obstacle:
+        return f"Its loops take their steps one after the other: {obstacle}."
+    steps = "one step" if last == 1 else f"{last} steps"
+    return f"Its loops take their steps together, the last loop {steps} behind the first."
+
+
 def _sentence(schedule: Schedule, region: Region) -> str:
     cell = schedule.cell
     work = [n for n in region.values if not cell.nodes[n].op.leaf]
