@@ -15,11 +15,11 @@ import cellc
 from cellc.cli import app
 from cellc.ir import Loop, parse_schedule, print_schedule, verify, verify_schedule
 from cellc.ops import TABLE
-from cellc.passes.diagonals import choice
+from cellc.passes.diagonals import choice, retimed
 from cellc.passes.pipelines import optimise
 from cellc.passes.plan import along_diagonals, plan
 from cellc.resources import shipped_specs
-from tests.running import Array, GradientTrial, compiled, difference
+from tests.running import Array, GradientTrial, compiled, difference, listed
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -92,6 +92,30 @@ ODD = {
         b' = tanh(W·a' + U·b)
         c' = tanh(W·b' + U·c)
         output c'""",
+    "two towers that cross": """
+        state a[H], b[H], c[H], d[H]
+        a' = tanh(W_1·x + U_1·a)
+        b' = tanh(W_2·x + U_2·b)
+        r = tanh(P·a')
+        s = tanh(Q·b')
+        c' = tanh(W_3·b' + U_3·c + V_1·r + R_1·s)
+        d' = tanh(W_4·a' + U_4·d + V_2·s + R_2·r)
+        output c' - d'""",
+    "a state beside what waits": """
+        state a[H], b[H], m[H], c[H], n[H]
+        a' = tanh(W_1·x + U_1·a)
+        b' = tanh(W_2·a' + U_2·b + m)
+        m' = 0.5*m + b
+        r = m'*b'
+        c' = tanh(W_3·r + U_3·c + n)
+        n' = 0.5*n + c
+        output c'""",
+    "what two loops compute alike": """
+        state a[H], b[H], c[H]
+        a' = tanh(W_1·x + U_1·a)
+        b' = W_2·tanh(a') + tanh(U_2·b)
+        c' = W_3·tanh(a') + tanh(U_3·c)
+        output b'*c'""",
     "matrices as states": """
         state A[H, H], B[H, H]
         k[H] = tanh(W·x)
@@ -148,6 +172,11 @@ def test_odd_cells_give_the_same(name: str, memory: str) -> None:
     check(_odd(name), "O2", memory)
 
 
+@pytest.mark.parametrize("name", ODD)
+def test_odd_cells_give_the_same_as_they_are_written(name: str) -> None:
+    check(_odd(name), "O0")
+
+
 @pytest.mark.parametrize("name", ["deep_rnn", "grid_lstm_2d"])
 @pytest.mark.parametrize("steps", [1, 2, 9])
 def test_few_steps_and_many_layers(name: str, steps: int) -> None:
@@ -157,34 +186,55 @@ def test_few_steps_and_many_layers(name: str, steps: int) -> None:
     assert _far(trial.autograd(module), want) < 1e-10
 
 
-def test_the_turned_cell_is_a_cell_that_numpy_runs_too() -> None:
-    trial = GradientTrial(_odd("ways past the layers"), 5, ragged=False, steps=6)
+@pytest.mark.parametrize("name", ["ways past the layers", "starts that are learnt"])
+def test_the_turned_cell_is_a_cell_that_numpy_runs_too(name: str) -> None:
+    trial = GradientTrial(_odd(name), 5)
     turned = along_diagonals(optimise(trial.cell, "O2"))
     assert turned is not None
-    cell = turned.schedule.cell
+    cell, last = turned.schedule.cell, turned.last
     verify(cell)
-    sizes = {"H": trial.state[0].shape[-1]}
     run = compiled(cell, "numpy", "O0")(**trial.sizes)
     run.params = dict(trial.params)
     given = dict(zip(trial.cell.inputs, trial.inputs, strict=True))
     leaves = [turned.inputs[name] for name in cell.inputs]
-    late = [_late(given[source], lag, turned.last) for source, lag in leaves]
+    late = [_late(given[source], lag, last, trial.lengths) for source, lag in leaves]
     states = dict(zip(trial.cell.states, trial.state, strict=True))
-    shapes = {state: cell.nodes[state].type.shape for state in cell.states}
+    size = {"H": trial.state[0].shape[-1]}
     starts = [
-        np.zeros((trial.batch, *(d.evaluate(sizes) for d in shapes[state]))) if not parts
-        else states[parts[0]] if len(parts) == 1
-        else np.stack([states[part] for part in parts], 1)
+        _stacked([states[part] for part in parts]) if parts
+        else np.zeros((trial.batch, *(d.evaluate(size) for d in cell.nodes[state].type.shape)))
         for state, parts in turned.states.items()
     ]  # fmt: skip
-    outputs, _ = run(*late, state=tuple(starts))
-    want, _ = trial.numpy("O0")
-    for got, right in zip(outputs, want, strict=True):
-        assert np.abs(got[turned.last :] - right).max() < 1e-12
+    start = tuple(starts) if len(starts) > 1 else starts[0]
+    outputs, ends = run(*late, start, trial.lengths + last)
+    want, last_states = trial.numpy("O0")
+    for got, right in zip(listed(outputs), want, strict=True):
+        assert np.abs(got[last:] - right).max() < 1e-12
+    final = dict(zip(trial.cell.states, last_states, strict=True))
+    for value, parts in zip(listed(ends), turned.states.values(), strict=True):
+        if parts:
+            assert np.abs(value - _stacked([final[part] for part in parts])).max() < 1e-12
 
 
-def _late(value: Array, lag: int, last: int) -> Array:
-    return np.concatenate([value[:1]] * lag + [value] + [value[-1:]] * (last - lag))
+def _stacked(values: list[Array]) -> Array:
+    return values[0] if len(values) == 1 else np.stack(values, 1)
+
+
+def _late(value: Array, lag: int, last: int, ends: Array) -> Array:
+    """What was there so many steps before; beyond the ends of a sequence, what is there."""
+    step = np.clip(np.arange(len(value) + last)[:, None] - lag, 0, ends - 1)
+    late: Array = value[step, np.arange(len(ends))]
+    return late
+
+
+def test_what_is_a_state_anyway_waits_for_nothing() -> None:
+    cell = cellc.parse(
+        "cell c\ninput x[H]\nparam w[H]\nstate h[H], g[H]\nh' = tanh(W·x + U·h)\n"
+        "g' = tanh((w·h')*V·x + R·g)\noutput g'\n"
+    )
+    assert retimed(cell).registers == ()
+    assert retimed(optimise(cellc.load("stacked_lstm", L=3), "O2")).registers == ()
+    assert len(retimed(optimise(cellc.load("grid_lstm_2d", L=3), "O2")).registers) == 4
 
 
 def test_all_cells_of_a_diagonal_are_in_one_product() -> None:

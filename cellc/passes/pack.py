@@ -227,8 +227,7 @@ class _Packing:
         """The operands of a product: a weight of each or of all, and a vector of each."""
         weights, vectors, *added = slots
         weight, vector = (self.cell.nodes[each[0]].type for each in (weights, vectors))
-        plain = len(weight.shape) == 2 and len(vector.shape) == 1 and weight.extent == NOWHERE
-        if not plain or any(name in self.dynamic for name in weights):
+        if len(weight.shape) != 2 or len(vector.shape) != 1 or weight.extent != NOWHERE:
             raise TypeMismatch("only weights and vectors are multiplied together")
         return [self._operand(weights), self.whole(vectors), *(self.whole(each) for each in added)]
 
