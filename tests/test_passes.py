@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import cellc
-from cellc.ir import Cell, parse_schedule, print_cell, print_schedule, verify
+from cellc.ir import NOWHERE, Cell, parse_schedule, print_cell, print_schedule, verify
 from cellc.ops import TABLE
 from cellc.passes.algebra import Algebra, Combine
 from cellc.passes.base import Pass, name_of
@@ -133,6 +133,16 @@ def test_a_gate_that_is_used_twice_keeps_its_sigmoid() -> None:
 def test_what_is_known_before_the_loop_stays_outside(step: Pass, body: str) -> None:
     cell = cellc.parse(f"{HEAD}{body}\n")
     assert step.run(cell) == cell
+
+
+def test_what_is_known_once_is_not_joined_with_each_step() -> None:
+    cell = cellc.parse(
+        "cell c\ninput x[H]\nparam a[H], b[H]\nstate h[H]\n"
+        "k = relu(a*b + tanh(W·x))\nh' = tanh(U·h) + k\noutput h'\n"
+    )
+    cell = optimise(cell, "O2")
+    assert [n.type.extent for n in cell.nodes.values() if n.op.name == "multiply"] == [NOWHERE]
+    assert all(node.op.name != "multiply_add" for node in cell.nodes.values())
 
 
 def test_a_rule_does_not_cost_what_others_still_need() -> None:
