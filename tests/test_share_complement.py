@@ -126,7 +126,7 @@ def test_numbers_up_to_sign() -> None:
 
 
 def test_a_blend_whose_difference_is_known_once_stays_as_it_is() -> None:
-    text = "cell c\ninput x[H]\nparam p[H], q[H]\nstate h[H]\nf = sigmoid(U·h)\n"
-    for body, blends in (("q + f*(p - q)", 0), ("q + f*(p*h - q)", 1)):
-        cell = cellc.parse(f"{text}h' = {body} + x\noutput h'\n")
+    text = "cell c\ninput x[H]\nparam p[H], q[H]\nstate h[H]\nf = sigmoid(V·x)\n"
+    for body, blends in (("q + f*(p - q)", 0), ("q + f*(p*x - q)", 1)):
+        cell = cellc.parse(f"{text}k = {body}\nh' = tanh(U·h) + k\noutput h'\n")
         assert _count(optimise(cell, "O2"), "lerp") == blends
