@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,12 @@ def learned_boxes(drawing: Drawing) -> int:
 
 def circles(drawing: Drawing) -> int:
     return drawing.dot.count('fillcolor="#f3b9a8"')
+
+
+def joins(drawing: Drawing) -> int:
+    """The dots at which values are joined; those at which wires fork say nothing."""
+    lines = drawing.dot.splitlines()
+    return sum("shape=point" in line and "tooltip=" in line for line in lines)
 
 
 def texts(drawing: Drawing) -> list[str]:
@@ -159,9 +166,23 @@ def test_peepholes_are_dashed() -> None:
 
 
 def test_concatenations_are_joined_once() -> None:
-    assert diagram(cellc.load("lstm")).dot.count("shape=point") == 1
+    assert joins(diagram(cellc.load("lstm"))) == 1
     alone = cellc.parse("cell a\ninput x[I]\nstate h[H]\nh' = tanh(W·[h, x] + b)\noutput h'\n")
-    assert "shape=point" not in diagram(alone).dot
+    assert joins(diagram(alone)) == 0
+
+
+def test_small_letters_stand_low_in_every_viewer() -> None:
+    svg = diagram(cellc.load("lstm")).svg()
+    assert "baseline-shift" not in svg
+    rows = [(t.text, float(t.get("y", "0"))) for t in ET.fromstring(svg).iter(f"{SVG}text")]
+    (letter, at), (step, below) = next(pair for pair in pairwise(rows) if pair[0][0] == "h")
+    assert (letter, step) == ("h", "t")
+    assert at < below < at + 6
+
+
+def test_things_have_their_names_as_ids() -> None:
+    ids = {group.get("id") for group in ET.fromstring(diagram(cellc.load("lstm")).svg()).iter()}
+    assert {"f", "i", "o", "g", "c", "h", "x"} <= ids
 
 
 def test_a_coupled_gate_is_one_minus_the_other() -> None:

@@ -2,14 +2,15 @@
 
 What stands in it is decided in :mod:`cellc.views.painter`; a cell with too many gates to
 be read is drawn as its loops and what flows between them, by :mod:`cellc.views.flow`.
-Graphviz places and draws.
+The places of things and wires are our own (:mod:`cellc.views.placement`,
+:mod:`cellc.views.routing`, :mod:`cellc.views.geometry`); Graphviz draws.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 
 import graphviz
@@ -20,7 +21,9 @@ from cellc.diagnostics import fail
 from cellc.files import write_file
 from cellc.ir import Cell, Schedule
 from cellc.views.flow import flow
+from cellc.views.geometry import Geometry
 from cellc.views.painter import Painter
+from cellc.views.strokes import curve, shortened
 
 #: What each role looks like. Shapes differ too, so that a grey print can be read.
 _LOOKS: dict[str, dict[str, str]] = {
@@ -33,6 +36,7 @@ _LOOKS: dict[str, dict[str, str]] = {
     "ellipse": {"shape": "ellipse", "style": "filled", "fillcolor": "#f3b9a8", "margin": "0"},
     "number": {"shape": "plaintext"},
     "join": {"shape": "point", "style": "filled", "fillcolor": "#333333", "width": "0.06"},
+    "bar": {"shape": "box", "style": "filled", "fillcolor": "#333333"},
     "loop": {
         "shape": "box",
         "style": "filled,rounded",
@@ -41,6 +45,12 @@ _LOOKS: dict[str, dict[str, str]] = {
     },
     "region": {"shape": "box", "style": "filled", "fillcolor": "#fbd46d", "margin": "0.14,0.08"},
 }
+_CANVAS = {"pad": "0.12", "splines": "true"}
+_FORK = {"shape": "point", "width": "0.055", "color": "#444444"}
+_HEAD = 7.0
+
+#: By how much a small letter stands below its line, or above.
+_SUB, _SUPER = 3.0, 5.0
 _GRAPH = {"rankdir": "LR", "nodesep": "0.22", "ranksep": "0.38", "pad": "0.12"}
 _NODES = {
     "fontname": "Helvetica", "fontsize": "15", "fontcolor": "#111111", "color": "#333333",
@@ -48,7 +58,6 @@ _NODES = {
 _EDGES = {
     "fontname": "Helvetica", "fontsize": "9", "fontcolor": "#444444", "color": "#444444",
     "arrowsize": "0.55"}  # fmt: skip
-_RAIL = {"weight": "12", "penwidth": "2"}
 _MOST_THINGS = 59
 _FORMATS = {".svg": "svg", ".png": "png", ".pdf": "pdf", ".dot": "dot"}
 
@@ -57,17 +66,19 @@ _FORMATS = {".svg": "svg", ".png": "png", ".pdf": "pdf", ".dot": "dot"}
 class Drawing:
     """A picture that can be saved and displays itself in a notebook.
 
-    ``dot`` is Graphviz source; ``stands_for`` names, for each value of the step, the
-    thing in the picture that shows it or has absorbed it.
+    ``dot`` is Graphviz source, ``engine`` the layout of Graphviz that draws it: ``neato -n2``
+    draws what has positions, under the name ``nop2``; ``stands_for`` names, for each value of
+    the step, the thing in the picture that shows it or has absorbed it.
     """
 
     dot: str = field(repr=False)
     title: str = "cell"
+    engine: str = field(default="nop2", repr=False)
     stands_for: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def svg(self) -> str:
         """The picture as SVG text."""
-        return self._rendered("svg").decode("utf-8")
+        return _SHIFTED.sub(_lowered, self._rendered("svg").decode("utf-8"))
 
     def save(self, path: str | Path) -> None:
         """Write the picture; the suffix says how: .svg, .png, .pdf or .dot.
@@ -79,10 +90,12 @@ class Drawing:
         if known is None:
             hints = (f"known endings: {', '.join(_FORMATS)}",)
             fail("unwritable", f"a diagram cannot be written as `{path.name}`", hints=hints)
-        write_file(path, self.dot.encode("utf-8") if known == "dot" else self._rendered(known))
+        texts = {"dot": lambda: self.dot, "svg": self.svg}
+        text = texts[known]().encode("utf-8") if known in texts else self._rendered(known)
+        write_file(path, text)
 
     def _rendered(self, kind: str) -> bytes:
-        return bytes(pygraphviz.AGraph(string=self.dot).draw(format=kind, prog="dot"))
+        return bytes(pygraphviz.AGraph(string=self.dot).draw(format=kind, prog=self.engine))
 
     def _repr_svg_(self) -> str:
         return self.svg()
@@ -91,6 +104,18 @@ class Drawing:
         self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
     ) -> dict[str, str]:
         return {"image/svg+xml": self.svg(), "text/plain": repr(self)}
+
+
+#: Subscripts and superscripts as Graphviz writes them, which not every viewer understands.
+_SHIFTED = re.compile(
+    r'y="(?P<y>-?[\d.]+)"(?P<rest>[^>]*?) baseline-shift="(?P<to>sub|super)"(?P<more>[^>]*)'
+)
+
+
+def _lowered(found: re.Match[str]) -> str:
+    """A small letter by its place rather than by a shift of its baseline."""
+    y = float(found["y"]) + (_SUB if found["to"] == "sub" else -_SUPER)
+    return f'y="{y:.2f}"{found["rest"]}{found["more"]}'
 
 
 def diagram(cell: Cell, schedule: Schedule | None = None) -> Drawing:
@@ -104,48 +129,69 @@ def diagram(cell: Cell, schedule: Schedule | None = None) -> Drawing:
     picture, stands_for = painter.picture, painter.stands_for
     if schedule is not None and len(picture) > _MOST_THINGS:
         picture, stands_for = flow(painter, schedule)
-    return Drawing(_dot(cell.name, picture), cell.name, stands_for)
+        return Drawing(_dot(cell.name, picture), cell.name, "dot", stands_for)
+    return Drawing(_placed_dot(cell.name, Geometry(picture)), cell.name, stands_for=stands_for)
 
 
 def _dot(title: str, picture: nx.DiGraph[str]) -> str:
-    """The picture as Graphviz source."""
+    """The picture as Graphviz source, for Graphviz to place."""
     graph = graphviz.Digraph(title, graph_attr=_GRAPH, node_attr=_NODES, edge_attr=_EDGES)
-    roles = dict(picture.nodes(data="role"))
-    rails = _rails(picture, roles)
     keys = {key: f"n{number}" for number, key in enumerate(picture)}
     for key, item in picture.nodes(data=True):
-        group = next((rail[0] for rail in rails if key in rail), "")
-        label = f"<{item['label']}>" if item["label"] else ""
-        tooltip = graphviz.escape(item["tooltip"] or " ")
-        # A point has no room inside.
-        place = "xlabel" if label and item["role"] == "join" else "label"
-        looks = {**_LOOKS[item["role"]], place: label}
-        graph.node(keys[key], tooltip=tooltip, group=group, **looks)
+        graph.node(keys[key], **_told(key, item), **_LOOKS[item["role"]])
     for source, target, wire in picture.edges(data=True):
-        looks = {"style": "dashed"} if wire["diagonal"] else {}
-        looks |= {"arrowhead": "none"} if roles[target] == "join" else {}
-        looks |= {"headlabel": wire["slot"]} if wire["slot"] else {}
-        if wire["start"]:  # states stand in one column with inputs, which must not push them
-            looks |= {"style": "dotted"} | (
-                {"constraint": "false"} if roles[target] == "state" else {}
-            )
-        looks |= {"label": f"<{wire['label']}>"} if wire.get("label") else {}
-        looks |= _RAIL if any((source, target) in pairwise(rail) for rail in rails) else {}
+        looks = {"label": f"<{wire['label']}>"} if wire.get("label") else {}
+        looks |= {"style": "dotted"} if wire["start"] else {}
         graph.edge(keys[source], keys[target], **looks)
-    for rank, kinds in (("source", ("state", "input")), ("sink", ("next", "output"))):
-        column = [key for kind in kinds for key in picture if roles[key] == kind]
-        column.sort(key=lambda key: not any(key in rail for rail in rails))
+    for rank, role in (("source", "input"), ("sink", "output")):
+        column = [key for key in picture if picture.nodes[key]["role"] == role]
         with graph.subgraph(graph_attr={"rank": rank}) as side:
             for key in column:
                 side.node(keys[key])
-            # An invisible edge within a column keeps its order: rails on top.
-            for upper, lower in pairwise(column):
-                side.edge(keys[upper], keys[lower], style="invis")
     return str(graph.source)
 
 
-def _rails(picture: nx.DiGraph[str], roles: Mapping[str, str]) -> list[list[str]]:
-    """The way of each protected state: from left to right without a learned box."""
-    free = picture.subgraph(key for key in picture if roles[key] != "learned")
-    ways = [(key, f"next {key}") for key in picture if roles[key] == "state"]
-    return [nx.shortest_path(free, *way) for way in ways if nx.has_path(free, *way)]
+def _placed_dot(title: str, geometry: Geometry) -> str:
+    """The picture as Graphviz source with all positions, which Graphviz only draws."""
+    picture = geometry.picture
+    graph = graphviz.Digraph(title, graph_attr=_CANVAS, node_attr=_NODES, edge_attr=_EDGES)
+    keys = {key: f"n{number}" for number, key in enumerate(picture)}
+    for key, item in picture.nodes(data=True):
+        (x, y), (width, height) = geometry.middle(key), geometry.sizes[key]
+        looks = {
+            **_LOOKS[item["role"]],
+            "width": f"{width / 72:.3f}",
+            "height": f"{height / 72:.3f}",
+        }
+        graph.node(keys[key], pos=f"{x:.1f},{y:.1f}", **_told(key, item), **looks)
+    for source, target, wire in picture.edges(data=True):
+        looks = (
+            {"style": "dashed"}
+            if wire["diagonal"]
+            else {"style": "dotted"}
+            if wire["start"]
+            else {}
+        )
+        looks |= {"penwidth": "2"} if (source, target) in geometry.rails else {}
+        joins = picture.nodes[target]["role"] == "join"
+        looks |= {"arrowhead": "none"} if joins else {}
+        spots = geometry.line(source, target)
+        tip = "" if joins else f"e,{spots[-1][0]:.1f},{spots[-1][1]:.1f} "
+        points = curve(spots if joins else shortened(spots, _HEAD), geometry.crossings)
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        graph.edge(keys[source], keys[target], pos=tip + path, **looks)
+        if wire["slot"]:
+            x, y = geometry.beside(source, target)
+            graph.node(f"{keys[source]}{keys[target]}", wire["slot"], shape="none", width="0.1",
+                       height="0.1", fontsize="10", pos=f"{x:.1f},{y:.1f}")  # fmt: skip
+    for number, (x, y) in enumerate(geometry.forks):
+        graph.node(f"fork{number}", "", pos=f"{x:.1f},{y:.1f}", **_FORK)
+    return str(graph.source)
+
+
+def _told(key: str, item: Mapping[str, str]) -> dict[str, str]:
+    """The label of a thing, what it says when pointed at, and its name for programs."""
+    label = f"<{item['label']}>" if item["label"] else ""
+    # A point has no room inside.
+    place = "xlabel" if label and item["role"] in ("join", "bar") else "label"
+    return {place: label, "tooltip": graphviz.escape(item["tooltip"] or " "), "id": key}

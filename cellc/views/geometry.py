@@ -1,0 +1,179 @@
+"""A placed and routed picture in points: only tracks that something uses take room."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from html import unescape
+from itertools import pairwise
+from math import sqrt
+
+import networkx as nx
+
+from cellc.views.placement import Placement
+from cellc.views.routing import BOX, PITCH, Point, Router, Way, Wire, corners
+
+Size = tuple[float, float]
+Spot = tuple[float, float]
+
+_PORT, _CHANNEL, _AIR, _LEAST = 9.0, 10.0, 13.0, 30.0
+_LETTER, _SMALL = 7.6, 5.6
+_FIXED = {"join": (5.0, 5.0), "bar": (8.0, 30.0)}
+
+#: How many wires may meet in a dot.
+_MEETING = 3
+
+
+def size_of(role: str, label: str) -> Size:
+    """The width and height of a thing, from its role and the letters of its label."""
+    if role in _FIXED:
+        return _FIXED[role]
+    rows = label.split("<BR/>")
+    width = max(map(_width, rows))
+    if role == "circle":
+        side = max(27.0, width + 9, 42.0 if len(rows) > 1 else 0)
+        return side, side
+    return max(36.0, width + (20 if role == "ellipse" else 14)), 28.0 if len(rows) == 1 else 42.0
+
+
+def _with_bars(picture: nx.DiGraph[str]) -> nx.DiGraph[str]:
+    """The picture with bars for joins of many wires."""
+    roles = dict(picture.nodes(data="role"))
+    wide = [
+        key for key, role in roles.items() if role == "join" and picture.in_degree(key) > _MEETING
+    ]
+    changed = picture.copy()
+    for key in wide:
+        changed.nodes[key]["role"] = "bar"
+    return changed
+
+
+def _width(row: str) -> float:
+    """How wide a line of a label is, roughly; what stands below or above is small."""
+    small = "".join(re.findall(r"<SU[BP]>(.*?)</SU[BP]>", row))
+    large = re.sub(r"<SU[BP]>.*?</SU[BP]>", "", row)
+    plain = [unescape(re.sub(r"<[^>]*>", "", text)) for text in (large, small)]
+    return _LETTER * len(plain[0]) + _SMALL * len(plain[1])
+
+
+def tracks_in_use(ways: Iterable[Way], axis: int) -> set[int]:
+    """The tracks that a wire runs along."""
+    return {
+        a[axis]
+        for way in ways
+        for a, b in pairwise(corners(way))
+        if a[axis] == b[axis]
+    }  # fmt: skip
+
+
+@dataclass
+class Geometry:
+    """Where the things and wires of a gate diagram are, in points; y runs upwards.
+
+    ``picture`` is what :class:`~cellc.views.painter.Painter` gives. ``rails`` are the wires of
+    protected states, ``forks`` the spots at which a wire leaves another one of its source,
+    ``crossings`` those at which wires of different sources cross.
+    """
+
+    picture: nx.DiGraph[str]
+    sizes: dict[str, Size] = field(init=False)
+    rails: frozenset[tuple[str, str]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        picture = self.picture = _with_bars(self.picture)
+        placement = Placement(picture)
+        self.at = placement.at
+        self.sizes = {
+            key: size_of(item["role"], item["label"]) for key, item in picture.nodes(data=True)
+        }
+        self.rails = frozenset(pair for rail in placement.rails.values() for pair in pairwise(rail))
+        router = Router(placement.at, placement.roles)
+        router.route([Wire(a, b, (a, b) in self.rails) for a, b in picture.edges])
+        self.ways = router.ways
+        self.tracks = (self._along(0), self._along(1))
+
+    @property
+    def forks(self) -> list[Spot]:
+        """Where wires leave others of their source."""
+        starts = [(source, way[0]) for (source, _), way in self.ways.items()]
+        points = dict.fromkeys(p for source, p in starts if not self._is_port(source, p))
+        return [self.spot(point) for point in points]
+
+    @property
+    def crossings(self) -> list[Spot]:
+        """Where wires of different sources cross."""
+        owners: dict[Point, set[str]] = {}
+        for (source, target), way in self.ways.items():
+            ends = way[:-1] if self.picture.nodes[target]["role"] == "join" else way
+            for point in ends:
+                owners.setdefault(point, set()).add(source)
+        return [self.spot(point) for point, who in sorted(owners.items()) if len(who) > 1]
+
+    def _along(self, axis: int) -> dict[int, float]:
+        """Where each used track of an axis lies."""
+        busy = tracks_in_use(self.ways.values(), axis)
+        half: dict[int, float] = {}
+        for key, cell in self.at.items():
+            half[cell[axis]] = max(half.get(cell[axis], 0), self.sizes[key][axis] / 2)
+        places = range(-1, max(half) + 1)
+        found: dict[int, float] = {}
+        edge = 0.0  # where the last box or channel ends
+        channel = False
+        for place in places:
+            base = place * PITCH
+            if place in half:
+                ports = [t for t in (base, base + 2) if t in busy]
+                reach = max(half[place], _PORT + 4 if ports else 0)
+                centre = edge + (_AIR if channel else _LEAST if found else 0) + reach
+                found |= {base: centre - _PORT, base + 1: centre, base + 2: centre + _PORT}
+                edge, channel = centre + reach, False
+                rest = range(base + BOX, base + PITCH)
+            else:
+                rest = range(base, base + PITCH)
+            for track in rest:
+                if track in busy:
+                    edge += _CHANNEL if channel else _AIR
+                    found[track], channel = edge, True
+        return found
+
+    def spot(self, point: Point) -> Spot:
+        """A point of tracks in the picture."""
+        return self.tracks[0][point[0]], -self.tracks[1][point[1]]
+
+    def middle(self, key: str) -> Spot:
+        """The middle of a thing."""
+        column, row = self.at[key]
+        return self.spot((column * PITCH + 1, row * PITCH + 1))
+
+    def line(self, source: str, target: str) -> list[Spot]:
+        """A wire from edge to edge by its corners."""
+        way = self.ways[source, target]
+        turns = corners(way)
+        spots = [self.spot(point) for point in turns]
+        if self._is_port(source, way[0]) and len(spots) > 1:
+            spots[0] = self._edge(source, spots[0], spots[1])
+        if len(spots) > 1:
+            spots[-1] = self._edge(target, spots[-1], spots[-2])
+        return spots
+
+    def beside(self, source: str, target: str) -> Spot:
+        """Where a letter stands that belongs to the end of a wire."""
+        (_, by), (x, y) = self.line(source, target)[-2:]
+        if abs(by - y) < 0.01:
+            return x - 11, y + 6
+        return x + 7, y + (10 if by > y else -10)
+
+    def _is_port(self, key: str, point: Point) -> bool:
+        x, y = (place * PITCH + 1 for place in self.at[key])
+        return abs(point[0] - x) <= 1 and abs(point[1] - y) <= 1
+
+    def _edge(self, key: str, spot: Spot, other: Spot) -> Spot:
+        """Where a wire that comes from another spot meets the edge of a thing."""
+        (x, y), (width, height) = self.middle(key), self.sizes[key]
+        if self.picture.nodes[key]["role"] in ("circle", "ellipse"):
+            width *= sqrt(max(0.0, 1 - (2 * (spot[1] - y) / height) ** 2))
+            height *= sqrt(max(0.0, 1 - (2 * (spot[0] - x) / self.sizes[key][0]) ** 2))
+        if abs(spot[1] - other[1]) < 1e-9:
+            return x + (width / 2 if other[0] > x else -width / 2), spot[1]
+        return spot[0], y + (height / 2 if other[1] > y else -height / 2)
