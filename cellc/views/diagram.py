@@ -23,6 +23,7 @@ from cellc.ir import Cell, Schedule
 from cellc.views.flow import flow
 from cellc.views.geometry import Geometry
 from cellc.views.painter import Painter
+from cellc.views.routing import NoWay
 from cellc.views.strokes import curve, shortened
 
 #: What each role looks like. Shapes differ too, so that a grey print can be read.
@@ -130,7 +131,11 @@ def diagram(cell: Cell, schedule: Schedule | None = None) -> Drawing:
     if schedule is not None and len(picture) > _MOST_THINGS:
         picture, stands_for = flow(painter, schedule)
         return Drawing(_dot(cell.name, picture), cell.name, "dot", stands_for)
-    return Drawing(_placed_dot(cell.name, Geometry(picture)), cell.name, stands_for=stands_for)
+    try:
+        dot, engine = _placed_dot(cell.name, Geometry(picture)), "nop2"
+    except NoWay:  # more wires than there is room for: Graphviz finds places of its own
+        dot, engine = _dot(cell.name, picture), "dot"
+    return Drawing(dot, cell.name, engine, stands_for)
 
 
 def _dot(title: str, picture: nx.DiGraph[str]) -> str:
