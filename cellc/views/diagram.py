@@ -47,6 +47,7 @@ _LOOKS: dict[str, dict[str, str]] = {
     "region": {"shape": "box", "style": "filled", "fillcolor": "#fbd46d", "margin": "0.14,0.08"},
 }
 _CANVAS = {"pad": "0.12", "splines": "true"}
+_FIXED = {"fixedsize": "true", "margin": "0"}
 _FORK = {"shape": "point", "width": "0.055", "color": "#444444"}
 _HEAD = 7.0
 
@@ -165,6 +166,7 @@ def _placed_dot(title: str, geometry: Geometry) -> str:
         (x, y), (width, height) = geometry.middle(key), geometry.sizes[key]
         looks = {
             **_LOOKS[item["role"]],
+            **_FIXED,
             "width": f"{width / 72:.3f}",
             "height": f"{height / 72:.3f}",
         }
