@@ -132,7 +132,7 @@ def tables(draw: st.DrawFn) -> tuple[str, int, int]:
     return "\n".join([*lines, f"h' = 0.2*({total}) + 0*sum(x)"]), best, len(columns)
 
 
-@settings(max_examples=30, deadline=None, derandomize=True, database=None,
+@settings(max_examples=15, deadline=None, derandomize=True, database=None,
           suppress_health_check=[HealthCheck.too_slow])  # fmt: skip
 @given(tables(), st.integers(0, 99))
 def test_any_table_of_gates_and_vectors(drawn: tuple[str, int, int], seed: int) -> None:

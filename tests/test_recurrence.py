@@ -251,7 +251,7 @@ def test_states_that_are_stacked_and_taken_apart(
     assert_sound(cell, 9)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(specs())
 def test_no_class_of_a_random_cell_is_simpler_than_its_jacobian(text: str) -> None:
     assert_sound(cellc.parse(text), 7)

@@ -316,7 +316,7 @@ def _affine(draw: st.DrawFn) -> str:
 
 
 @settings(
-    max_examples=25, deadline=None, database=None, derandomize=True,
+    max_examples=15, deadline=None, database=None, derandomize=True,
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 @given(_affine(), st.integers(0, 99), st.booleans(), st.sampled_from(["O0", "O2"]))
