@@ -126,6 +126,19 @@ def test_random_cells_are_laid_out_well(text: str) -> None:
     check(laid_out(cellc.parse(text)))
 
 
+@pytest.mark.parametrize("name", ["phased_lstm", "peephole_lstm", "fgr"])
+def test_no_solid_wire_forks_from_a_broken_one(name: str) -> None:
+    geometry = shipped(name)
+    broken = {e for e in geometry.ways if geometry.picture.edges[e]["diagonal"]}
+    assert broken
+    forks = set(geometry.forks)
+    for source, target in geometry.ways.keys() - broken:
+        first = geometry.ways[source, target][0]
+        if geometry.spot(first) in forks:
+            solid = (e for e in geometry.ways if e[0] == source and e not in broken)
+            assert any(first in geometry.ways[e][1:] for e in solid if e[1] != target)
+
+
 def test_crossings_are_counted(golden: Golden) -> None:
     counts = {name: len(shipped(name).crossings) for name in SPECS}
     text = "".join(f"{name} {count}\n" for name, count in sorted(counts.items()))

@@ -89,7 +89,10 @@ class Geometry:
         }
         self.rails = frozenset(pair for rail in placement.rails.values() for pair in pairwise(rail))
         router = Router(placement.at, placement.roles)
-        router.route([Wire(a, b, (a, b) in self.rails) for a, b in picture.edges])
+        router.route([
+            Wire(a, b, (a, b) in self.rails, wire["diagonal"] or wire["start"])
+            for a, b, wire in picture.edges(data=True)
+        ])  # fmt: skip
         self.ways = router.ways
         self.tracks = (self._along(0), self._along(1))
 

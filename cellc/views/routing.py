@@ -53,11 +53,15 @@ def centre(cell: Cell) -> Point:
 
 @dataclass(frozen=True)
 class Wire:
-    """One edge of the picture; ``rail`` ones go first and straight."""
+    """One edge of the picture; ``rail`` ones go first and straight.
+
+    ``broken`` ones go last, so that no solid wire forks from what is drawn in dashes.
+    """
 
     source: str
     target: str
     rail: bool = False
+    broken: bool = False
 
 
 @dataclass
@@ -103,7 +107,7 @@ class Router:
                     self._add(wire)
             except NoWay as found:
                 ordered = [found.wire, *(wire for wire in ordered if wire != found.wire)]
-                ordered.sort(key=lambda wire: not wire.rail)
+                ordered.sort(key=lambda wire: (not wire.rail, wire.broken))
                 for source in {wire.source for wire in ordered}:
                     self._drop(source)
             else:
@@ -137,9 +141,9 @@ class Router:
             cost += _CROSSING * sum(len(self.through.get(p, {}).keys() - {source}) > 0 for p in way)
         return cost
 
-    def _length(self, wire: Wire) -> tuple[bool, bool, int]:
+    def _length(self, wire: Wire) -> tuple[bool, bool, bool, int]:
         (a, b), (c, d) = self.at[wire.source], self.at[wire.target]
-        return not wire.rail, a != c and b != d, abs(a - c) + abs(b - d)
+        return not wire.rail, wire.broken, a != c and b != d, abs(a - c) + abs(b - d)
 
     def _drop(self, source: str) -> None:
         for ends in [ends for ends in self.ways if ends[0] == source]:
