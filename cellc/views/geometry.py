@@ -22,7 +22,7 @@ _LETTER, _SMALL = 7.6, 5.6
 _FIXED = {"join": (5.0, 5.0), "bar": (8.0, 30.0)}
 
 #: How many wires may meet in a dot.
-_MEETING = 3
+_MEETING = 2
 
 
 def size_of(role: str, label: str) -> Size:
