@@ -59,8 +59,8 @@ def emit(cell: Cell | str, target: str = "torch", level: str = "O2", memory: str
     the loops of a stack or a grid take their steps together: never or always. Raises CellcError.
     """
     cell, to = _cell(cell), backend(target)
-    starts = getattr(to, "learns_starts", False)
-    return to.emit(plan(cell, level, memory, starts, scan, diagonals), cell)
+    starts, apart = (getattr(to, trait, False) for trait in ("learns_starts", "scans_apart"))
+    return to.emit(plan(cell, level, memory, starts, scan, diagonals, apart), cell)
 
 
 def compile(cell: Cell | str, target: str = "torch", level: str = "O2", memory: str = "balanced",

@@ -12,13 +12,14 @@ from cellc.backends import (
     torch_forward,
     torch_module,
     torch_run,
+    torch_scan,
 )
 from cellc.backends.naming import class_name
 from cellc.backends.pyast import Blank, Block, Item, lines, quote_statements
 from cellc.backends.torch_emitter import SPELLER, TorchEmitter
 from cellc.backends.torch_function import GradientFunction
 from cellc.backends.torch_helpers import helpers_for
-from cellc.backends.torch_run import Method
+from cellc.backends.torch_method import Method
 from cellc.diagnostics import CellcError, Diagnostic
 from cellc.ir import Cell, Schedule
 from cellc.syntax.characters import ascii_name
@@ -123,32 +124,45 @@ def emit(schedule: Schedule, source: Cell) -> str:
 
 @dataclass(frozen=True)
 class Runner:
-    """The method that runs rows, the one that it calls, and the function with the derivative."""
+    """The method that runs rows, those that it calls, and functions with a derivative."""
 
     method: Method
-    inner: Method | None = None
+    inner: tuple[Method, ...] = ()
     function: tuple[Item, ...] = ()
     writers: tuple[TorchEmitter, ...] = ()
 
 
 def _runner(writer: TorchEmitter, source: Cell) -> Runner:
-    """What runs the cell: its loops, or the one that takes their steps together."""
-    diagonals = writer.schedule.diagonals
-    if diagonals is None:
-        return _loops(writer, source, "_run")
-    inner = TorchEmitter(diagonals.schedule, SPELLER)
-    runner = _loops(inner, source, "_along_diagonals")
-    method = torch_diagonals.method(writer, inner, diagonals, runner.method)
-    return replace(runner, method=method, inner=runner.method, writers=(inner, *runner.writers))
+    """What runs the cell: its loops, the one that takes their steps together, or its scans."""
+    name = class_name(source.name)
+    diagonals, scanned = writer.schedule.diagonals, writer.schedule.scanned
+    if diagonals is not None:
+        inner = TorchEmitter(diagonals.schedule, SPELLER)
+        runner = _loops(inner, f"{name}Function", "_along_diagonals")
+        method = torch_diagonals.method(writer, inner, diagonals, runner.method)
+        return replace(runner, method=method, inner=(runner.method,),
+                       writers=(inner, *runner.writers))  # fmt: skip
+    if scanned is None:
+        return _loops(writer, f"{name}Function", "_run")
+    loops = _loops(writer, f"{name}Function", "_with_loops")
+    other = TorchEmitter(scanned, SPELLER)
+    scans = _loops(other, f"{name}ScanFunction", "_with_scans")
+    function = [*loops.function, *([Blank(2)] if loops.function else []), *scans.function]
+    return Runner(
+        torch_scan.choice(writer, scanned, loops.method, scans.method),
+        (loops.method, scans.method),
+        tuple(function),
+        (other, *loops.writers, *scans.writers),
+    )
 
 
-def _loops(writer: TorchEmitter, source: Cell, name: str) -> Runner:
+def _loops(writer: TorchEmitter, function: str, name: str) -> Runner:
     """With a function of its own where a loop is derived; else autograd does it with less ado."""
     gradient = writer.schedule.gradient
     if gradient is None or not gradient.schedule.loops:
         return Runner(torch_run.run(writer, name))
-    made = GradientFunction(writer.schedule, f"{class_name(source.name)}Function", name)
-    return Runner(made.method, None, (made.block,), (made.writer, made.derived))
+    made = GradientFunction(writer.schedule, function, name)
+    return Runner(made.method, (), (made.block,), (made.writer, made.derived))
 
 
 def _methods(
@@ -166,7 +180,7 @@ def _methods(
         *torch_module.kept_states(writer),
         torch_forward.forward(written, runner.method, traced),
         runner.method.block,
-        *([runner.inner.block] if runner.inner else []),
+        *(method.block for method in runner.inner),
         traced.block,
         *([torch_cells.loader(twin), torch_cells.exporter(twin)] if twin is not None else []),
         torch_module.extra_repr(writer),
@@ -233,6 +247,7 @@ class TorchBackend:
     """Emits an ``nn.Module``."""
 
     name: str = "torch"
+    scans_apart: bool = True
 
     def emit(self, schedule: Schedule, source: Cell) -> str:
         return emit(schedule, source)

@@ -7,7 +7,7 @@ import ast
 from cellc.backends import pyast
 from cellc.backends.pyast import Block, Item, lines, quote_statements
 from cellc.backends.torch_emitter import TorchEmitter
-from cellc.backends.torch_run import Method
+from cellc.backends.torch_method import Method
 from cellc.ir import TIME, Diagonals
 
 

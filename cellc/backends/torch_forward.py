@@ -8,7 +8,8 @@ from cellc.backends import docs, pyast
 from cellc.backends.axes import input_along, word
 from cellc.backends.pyast import Block, Item, lines, quote_statements
 from cellc.backends.torch_emitter import TorchEmitter
-from cellc.backends.torch_run import Method, extent_of, form, is_plain
+from cellc.backends.torch_method import Method
+from cellc.backends.torch_run import extent_of, form, is_plain
 from cellc.ir import BATCH
 from cellc.ir.types import sequence_axis
 from cellc.syntax.characters import ascii_name

@@ -14,7 +14,8 @@ from cellc.backends import pyast
 from cellc.backends.axes import input_along, word
 from cellc.backends.pyast import Blank, Block, Item, Line, Remark, lines, quote_statements
 from cellc.backends.torch_derived import DerivedEmitter, FunctionEmitter, under
-from cellc.backends.torch_run import Method, core_of, is_first, looped, remark_of, whole_of
+from cellc.backends.torch_method import Method
+from cellc.backends.torch_run import core_of, is_first, looped, remark_of, whole_of
 from cellc.ir import Loop, Result, Schedule, reached
 from cellc.syntax.characters import ascii_name
 

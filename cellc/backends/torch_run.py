@@ -4,30 +4,16 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from cellc.backends import pyast
 from cellc.backends.axes import input_along, word
 from cellc.backends.pyast import Block, Item, Remark, lines, quote_statements
 from cellc.backends.scans import remark
 from cellc.backends.torch_emitter import TorchEmitter
+from cellc.backends.torch_method import Method
 from cellc.backends.torch_scan import scan
 from cellc.ir import BATCH, NOWHERE, AtConstruction, Loop, Once, Region, Scan, Schedule
 from cellc.ir.types import Extent, sequence_axis
-
-
-@dataclass(frozen=True)
-class Method:
-    """A method over rows and the arguments that it takes, by the names ``forward`` has."""
-
-    name: str
-    arguments: tuple[str, ...]
-    block: Item
-
-    @property
-    def call(self) -> str:
-        """The call of the method, without the state."""
-        return f"self.{self.name}({', '.join(self.arguments)}, state)"
 
 
 def run(writer: TorchEmitter, name: str = "_run") -> Method:

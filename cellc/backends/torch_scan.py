@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+
 from cellc.backends.axes import word
-from cellc.backends.pyast import Item, quote
+from cellc.backends.pyast import Block, Item, lines, quote, quote_statements
 from cellc.backends.scans import assigned, operands
 from cellc.backends.torch_emitter import TorchEmitter
-from cellc.ir import Scan
+from cellc.backends.torch_method import Method
+from cellc.ir import Scan, Schedule
 
 
 def scan(writer: TorchEmitter, region: Scan) -> list[Item]:
@@ -18,15 +21,33 @@ def scan(writer: TorchEmitter, region: Scan) -> list[Item]:
     call = quote(f"affine_steps{back}(a, b, h, sizes)", a=factor, b=term, h=writer.ids[state],
                  sizes=word(region.axis, "sizes"))  # fmt: skip
     writer.helpers["scan"] = _SCAN
-    if not region.always:
-        writer.helpers["scan_pays"] = _PAYS
-        writer.helpers[f"one_by_one{back}"] = _ONE_BY_ONE_BACK if back else _ONE_BY_ONE
-    text = _STEPS_BACK if back else _STEPS
-    writer.helpers[f"affine_steps{back}"] = text.replace("{choice}", "" if region.always else (
-        f"if not scan_pays(h, sizes):\n        return one_by_one{back}(a, b, h, sizes)\n    "
-    ))  # fmt: skip
+    writer.helpers[f"affine_steps{back}"] = _STEPS_BACK if back else _STEPS
     every = quote("torch.addcmul(b, a, h)", a=factor, b=term, h=writer.whole(state))
     return [*start, *assigned(writer, region, call, every)]
+
+
+def choice(writer: TorchEmitter, scanned: Schedule, loops: Method, scans: Method) -> Method:
+    """The method that runs rows with scans where these pay, else step by step."""
+    writer.helpers["scan_pays"] = _PAYS
+    found: dict[str, None] = {}
+    for region in scanned.scans:
+        sizes = word(region.axis, "sizes")
+        shape = scanned.cell_of(region).nodes[region.carries[0]].type.shape
+        width = " * ".join(
+            [f"{sizes}[0]", *(f"({ast.unparse(writer.size(dim))})" for dim in shape)]
+        )
+        found[f"scan_pays({width}, {sizes}, {ast.unparse(writer.like)})"] = None
+    arguments = tuple(dict.fromkeys([*loops.arguments, *scans.arguments]))
+    body = lines(
+        f"""
+        '''Run rows, with scans where they are faster.'''
+        if {" and ".join(found)}:
+            return {scans.call}
+        return {loops.call}
+        """
+    )
+    head = quote_statements(f"def _run(self, {', '.join([*arguments, 'state'])}):\n    pass")[0]
+    return Method("_run", arguments, Block(head, tuple(body)))
 
 
 _SCAN = '''
@@ -49,7 +70,7 @@ def scan(a, b, h):
 _STEPS = '''
 def affine_steps(a, b, h, sizes):
     """Every value of h' = a*h + b as rows, and each sequence's last."""
-    {choice}a, b, alive = in_steps(a, b, sizes)
+    a, b, alive = in_steps(a, b, sizes)
     steps = scan(a, b, h)
     return steps.flatten(0, 1) if alive is None else steps[alive], steps[-1].clone()
 '''
@@ -57,48 +78,19 @@ def affine_steps(a, b, h, sizes):
 _STEPS_BACK = '''
 def affine_steps_back(a, b, h, sizes):
     """What h is before every step, from the last to the first, and what it ends with."""
-    {choice}a, b, alive = in_steps(a, b, sizes)
+    a, b, alive = in_steps(a, b, sizes)
     steps = scan(a.flip(0), b.flip(0), h)
     before = torch.cat((h[None], steps[:-1])).flip(0)
     return before.flatten(0, 1) if alive is None else before[alive], steps[-1].clone()
 '''
 
 _PAYS = '''
-def scan_pays(h, sizes):
-    """Whether a scan is faster than one step after the other.
+def scan_pays(numbers, sizes, like):
+    """Whether a scan is faster than one step after the other, each of so many numbers.
 
     On a processor, as measured, it is for many small steps; elsewhere for many steps.
     """
-    if h.device.type == 'cpu':
-        return len(sizes) >= 100 and h.numel() <= 1024
+    if like.device.type == 'cpu':
+        return len(sizes) >= 100 and numbers <= 1024
     return len(sizes) >= 16
-'''
-
-_ONE_BY_ONE = '''
-def one_by_one(a, b, h, sizes):
-    """As ``affine_steps``, one step after the other; sequences leave as they end."""
-    whole = None if torch.is_grad_enabled() else b.new_empty(b.shape)
-    places = [None] * len(sizes) if whole is None else whole.split(sizes)
-    steps, ended = [], []
-    for rows, a, b, place in zip(sizes, a.split(sizes), b.split(sizes), places):
-        if rows < len(h):
-            ended.append(h[rows:])
-            h = h[:rows]
-        h = torch.addcmul(b, a, h, out=place)
-        steps.append(h)
-    whole = together(steps, sizes) if whole is None else whole
-    return whole, torch.cat([h, *reversed(ended)])
-'''
-
-_ONE_BY_ONE_BACK = '''
-def one_by_one_back(a, b, h, sizes):
-    """As ``affine_steps_back``, one step after the other; sequences join at their last."""
-    parts = [reversed(part) for part in (sizes, a.split(sizes), b.split(sizes))]
-    steps, last, h = [], h, h[: sizes[-1]]
-    for rows, a, b in zip(*parts):
-        if rows > len(h):
-            h = torch.cat((h, last[len(h) : rows]))
-        steps.append(h)
-        h = torch.addcmul(b, a, h)
-    return together(steps[::-1], sizes), h
 '''

@@ -89,7 +89,8 @@ class Schedule:
 
     ``gradient`` is the schedule of its derivative, where one is wanted, ``written`` that of
     the cell as it was written, where a trace is, ``diagonals`` what runs in its place, where
-    its loops take their steps together.
+    its loops take their steps together, ``scanned`` what does with scans in place of loops,
+    where emitted code is to choose.
     """
 
     cell: Cell
@@ -97,6 +98,7 @@ class Schedule:
     gradient: Gradient | None = field(default=None, compare=False, repr=False)
     written: Schedule | None = field(default=None, compare=False, repr=False)
     diagonals: Diagonals | None = field(default=None, compare=False, repr=False)
+    scanned: Schedule | None = field(default=None, compare=False, repr=False)
 
     @property
     def inner(self) -> Schedule:
@@ -106,6 +108,17 @@ class Schedule:
     @property
     def loops(self) -> tuple[Loop, ...]:
         return tuple(region for region in self.regions if isinstance(region, Loop))
+
+    @property
+    def scans(self) -> tuple[Scan, ...]:
+        """The scans of the schedule and of its derivative."""
+        back = () if self.gradient is None else self.gradient.schedule.loops
+        return tuple(loop for loop in (*self.loops, *back) if isinstance(loop, Scan))
+
+    def cell_of(self, loop: Loop) -> Cell:
+        """The cell that a loop belongs to, this one or its derivative."""
+        back = self.gradient
+        return self.cell if loop in self.loops or back is None else back.schedule.cell
 
     def values_in_loops(self) -> Iterator[str]:
         """The names of all values that are computed step by step."""

@@ -33,21 +33,33 @@ def chosen(cell: Cell, scan: str, diagonals: str) -> Schedule:
 
 
 def plan(
-    cell: Cell, level: str, memory: str, starts: bool, scan: str = "auto", diagonals: str = "never"
-) -> Schedule:
+    cell: Cell, level: str, memory: str, starts: bool, scan: str = "auto",
+    diagonals: str = "never", apart: bool = False,
+) -> Schedule:  # fmt: skip
     """The schedule of a cell at a level, with those of its derivative and of it as written.
 
     Of a cell with an op that has no derivative, there is none. ``diagonals`` as for
-    :func:`along_diagonals`, other arguments as for :func:`gradient`. Raises CellcError.
+    :func:`along_diagonals`, other arguments as for :func:`gradient`. With ``apart`` there are two
+    schedules to choose from where scans are to be used if they pay. Raises CellcError.
     """
     optimised = optimise(cell, level)
     written = Scheduler().run(optimise(cell, "O0"))
     turned = along_diagonals(optimised, diagonals)
     if turned is None:
-        return replace(_with_gradient(optimised, level, memory, starts, scan), written=written)
+        ways = _ways if apart and known_choice(scan) == "auto" else _with_gradient
+        return replace(ways(optimised, level, memory, starts, scan), written=written)
     inner = _with_gradient(turned.schedule.cell, level, memory, starts, scan)
     schedule = scheduled(optimised)
     return replace(schedule, written=written, diagonals=replace(turned, schedule=inner))
+
+
+def _ways(cell: Cell, level: str, memory: str, starts: bool, scan: str) -> Schedule:
+    """The schedule with loops only and, where some can be scans, that with scans."""
+    loops = _with_gradient(cell, level, memory, starts, "never")
+    cells = [cell] if loops.gradient is None else [cell, loops.gradient.schedule.cell]
+    if not any(scheduled(each, "always").scans for each in cells):
+        return loops
+    return replace(loops, scanned=_with_gradient(cell, level, memory, starts, "always"))
 
 
 def _with_gradient(cell: Cell, level: str, memory: str, starts: bool, scan: str) -> Schedule:
