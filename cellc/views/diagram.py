@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,7 +61,7 @@ _NODES = {
 _EDGES = {
     "fontname": "Helvetica", "fontsize": "9", "fontcolor": "#444444", "color": "#444444",
     "arrowsize": "0.55"}  # fmt: skip
-_MOST_THINGS = 59
+_MOST_THINGS, _MOST_ROUTED = 59, 100
 _FORMATS = {".svg": "svg", ".png": "png", ".pdf": "pdf", ".dot": "dot"}
 
 
@@ -132,10 +133,10 @@ def diagram(cell: Cell, schedule: Schedule | None = None) -> Drawing:
     if schedule is not None and len(picture) > _MOST_THINGS:
         picture, stands_for = flow(painter, schedule)
         return Drawing(_dot(cell.name, picture), cell.name, "dot", stands_for)
-    try:
-        dot, engine = _placed_dot(cell.name, Geometry(picture)), "nop2"
-    except NoWay:  # more wires than there is room for: Graphviz finds places of its own
-        dot, engine = _dot(cell.name, picture), "dot"
+    dot, engine = _dot(cell.name, picture), "dot"
+    if len(picture) <= _MOST_ROUTED:
+        with suppress(NoWay):  # where wires find none, Graphviz places and draws them
+            dot, engine = _placed_dot(cell.name, Geometry(picture)), "nop2"
     return Drawing(dot, cell.name, engine, stands_for)
 
 
