@@ -79,8 +79,9 @@ def test_blocks_of_what_is_recomputed(name: str, memory: str) -> None:
         "param p[H]\nstate h[H] = tanh(p)\nh' = tanh(W·x + U·h)",
         "state h[H]\nk = sigmoid(W·x)\nh' = prev(k, 2)*tanh(V·x + U·h)",
         "state h[H]\nh' = tanh(W·x + U·h + prev(h', 3))",
+        "state h[H], c[H]\nparam p[H], q[H] shared\nh' = where(c > 0, p*h, x)\nc' = q*h",
     ],
-    ids=["a start of a parameter", "a delay of an input", "a delay of a state"],
+    ids=["a start of a parameter", "a delay of an input", "a delay of a state", "a choice"],
 )
 @pytest.mark.parametrize("memory", MODES)
 def test_what_is_not_kept_by_itself(equations: str, memory: str) -> None:

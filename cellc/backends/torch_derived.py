@@ -183,6 +183,13 @@ class DerivedEmitter(FunctionEmitter):
             items += under(self.wanted.get(name, ""), made)
         return joined(items)
 
+    def count(self, extent: Extent) -> ast.expr:
+        """As ever, but by the sizes: an input of a derivative may be there step by step only."""
+        axis = sequence_axis(extent)
+        if self.blocking or axis is None:
+            return super().count(extent)
+        return quote(f"sum({word(axis, 'sizes')})")
+
     def _apart(self, piece: str) -> list[Item]:
         """What takes a sum apart that has grown in blocks, before the first of its pieces."""
         wholes = [w for w, p in self.partitions.items() if piece in p.pieces]
