@@ -126,6 +126,28 @@ def test_a_learned_affine_expression_is_one_box(name: str, boxes: int, pointwise
     assert (learned_boxes(drawing), circles(drawing)) == (boxes, pointwise)
 
 
+def test_names_of_joined_values_are_drawn() -> None:
+    drawing = diagram(cellc.parse(
+        "cell c\ninput x[I]\nstate h[H]\nparam R[H, H + I]\nj = concat(x, h)\n"
+        "h' = tanh(R·(j*j))\noutput h'\n"
+    ))  # fmt: skip
+    assert joins(drawing) == 1
+    assert "j" in texts(drawing)
+
+
+def test_wires_mean_the_same_wherever_graphviz_places_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = optimise(cellc.load("peephole_lstm"), "O0")
+    placed = diagram(cell)
+    monkeypatch.setattr("cellc.views.diagram._MOST_ROUTED", 0)
+    free = diagram(cell)
+    assert (placed.engine, free.engine) == ("nop2", "dot")
+    assert free.dot.count("style=dashed") == placed.dot.count("style=dashed") == 3
+    drawing = diagram(cellc.parse(
+        "cell c\ninput x[H]\nstate h[H]\nh' = where(x > 0, h, x)/(1 + exp(x))\noutput h'\n"
+    ))  # fmt: skip
+    assert "headlabel" in drawing.dot
+
+
 @pytest.mark.parametrize("name", SPECS)
 def test_what_has_too_many_gates_is_drawn_as_loops(name: str) -> None:
     cell = cellc.load(name)

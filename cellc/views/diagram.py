@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from cellc.diagnostics import fail
 from cellc.files import write_file
 from cellc.ir import Cell, Schedule
 from cellc.views.flow import flow
-from cellc.views.geometry import Geometry
+from cellc.views.geometry import Geometry, Spot
 from cellc.views.painter import Painter
 from cellc.views.routing import NoWay
 from cellc.views.strokes import curve, shortened
@@ -133,11 +132,13 @@ def diagram(cell: Cell, schedule: Schedule | None = None) -> Drawing:
     if schedule is not None and len(picture) > _MOST_THINGS:
         picture, stands_for = flow(painter, schedule)
         return Drawing(_dot(cell.name, picture), cell.name, "dot", stands_for)
-    dot, engine = _dot(cell.name, picture), "dot"
-    if len(picture) <= _MOST_ROUTED:
-        with suppress(NoWay):  # where wires find none, Graphviz places and draws them
-            dot, engine = _placed_dot(cell.name, Geometry(picture)), "nop2"
-    return Drawing(dot, cell.name, engine, stands_for)
+    try:
+        geometry = Geometry(picture) if len(picture) <= _MOST_ROUTED else None
+    except NoWay:  # Graphviz bends wires round what is in their way
+        geometry = None
+    if geometry is None:
+        return Drawing(_dot(cell.name, picture), cell.name, "dot", stands_for)
+    return Drawing(_placed_dot(cell.name, geometry), cell.name, stands_for=stands_for)
 
 
 def _dot(title: str, picture: nx.DiGraph[str]) -> str:
@@ -147,8 +148,9 @@ def _dot(title: str, picture: nx.DiGraph[str]) -> str:
     for key, item in picture.nodes(data=True):
         graph.node(keys[key], **_told(key, item), **_LOOKS[item["role"]])
     for source, target, wire in picture.edges(data=True):
-        looks = {"label": f"<{wire['label']}>"} if wire.get("label") else {}
-        looks |= {"style": "dotted"} if wire["start"] else {}
+        looks = _wire_looks(picture, source, target)
+        looks |= {"headlabel": wire["slot"]} if wire["slot"] else {}
+        looks |= {"label": f"<{wire['label']}>"} if wire.get("label") else {}
         graph.edge(keys[source], keys[target], **looks)
     for rank, role in (("source", "input"), ("sink", "output")):
         column = [key for key in picture if picture.nodes[key]["role"] == role]
@@ -171,35 +173,48 @@ def _placed_dot(title: str, geometry: Geometry) -> str:
             "width": f"{width / 72:.3f}",
             "height": f"{height / 72:.3f}",
         }
-        graph.node(keys[key], pos=f"{x:.1f},{y:.1f}", **_told(key, item), **looks)
+        told = _told(key, item)
+        if name := told.pop("xlabel", ""):  # a point has no room inside
+            _write(graph, f"{keys[key]}name", name, geometry.above(key), "15")
+        graph.node(keys[key], pos=f"{x:.1f},{y:.1f}", **{"label": "", **told}, **looks)
     for source, target, wire in picture.edges(data=True):
-        looks = (
-            {"style": "dashed"}
-            if wire["diagonal"]
-            else {"style": "dotted"}
-            if wire["start"]
-            else {}
-        )
+        looks = _wire_looks(picture, source, target)
         looks |= {"penwidth": "2"} if (source, target) in geometry.rails else {}
         joins = picture.nodes[target]["role"] == "join"
-        looks |= {"arrowhead": "none"} if joins else {}
         spots = geometry.line(source, target)
         tip = "" if joins else f"e,{spots[-1][0]:.1f},{spots[-1][1]:.1f} "
         points = curve(spots if joins else shortened(spots, _HEAD), geometry.crossings)
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         graph.edge(keys[source], keys[target], pos=tip + path, **looks)
         if wire["slot"]:
-            x, y = geometry.beside(source, target)
-            graph.node(f"{keys[source]}{keys[target]}", wire["slot"], shape="none", width="0.1",
-                       height="0.1", fontsize="10", pos=f"{x:.1f},{y:.1f}")  # fmt: skip
+            _write(graph, f"{keys[source]}{keys[target]}", wire["slot"],
+                   geometry.beside(source, target), "10")  # fmt: skip
     for number, (x, y) in enumerate(geometry.forks):
         graph.node(f"fork{number}", "", pos=f"{x:.1f},{y:.1f}", **_FORK)
     return str(graph.source)
 
 
+def _write(graph: graphviz.Digraph, key: str, text: str, spot: Spot, size: str) -> None:
+    """A text at a spot."""
+    x, y = spot
+    graph.node(key, text, shape="none", width="0.1", height="0.1", fontsize=size,
+               pos=f"{x:.1f},{y:.1f}")  # fmt: skip
+
+
+def _wire_looks(picture: nx.DiGraph[str], source: str, target: str) -> dict[str, str]:
+    """How a wire looks: dashed through a diagonal weight, dotted where a state starts with it."""
+    wire = picture.edges[source, target]
+    looks = {"style": "dotted"} if wire["start"] else {}
+    looks |= {"style": "dashed"} if wire["diagonal"] else {}
+    return looks | ({"arrowhead": "none"} if picture.nodes[target]["role"] == "join" else {})
+
+
 def _told(key: str, item: Mapping[str, str]) -> dict[str, str]:
     """The label of a thing, what it says when pointed at, and its name for programs."""
     label = f"<{item['label']}>" if item["label"] else ""
-    # A point has no room inside.
     place = "xlabel" if label and item["role"] in ("join", "bar") else "label"
-    return {place: label, "tooltip": graphviz.escape(item["tooltip"] or " "), "id": key}
+    return {
+        place: label,
+        "tooltip": graphviz.escape(item["tooltip"] or " "),
+        "id": key.replace(" ", "_"),
+    }

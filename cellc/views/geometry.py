@@ -167,6 +167,11 @@ class Geometry:
             return x - 11, y + 6
         return x + 7, y + (10 if by > y else -10)
 
+    def above(self, key: str) -> Spot:
+        """Where the name of something stands that has no room for it: up and to the left."""
+        (x, y), (width, height) = self.middle(key), self.sizes[key]
+        return x - width / 2 - 9, y + height / 2 + 8
+
     def _is_port(self, key: str, point: Point) -> bool:
         x, y = (place * PITCH + 1 for place in self.at[key])
         return abs(point[0] - x) <= 1 and abs(point[1] - y) <= 1

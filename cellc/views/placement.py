@@ -34,7 +34,7 @@ def rails_of(picture: nx.DiGraph[str]) -> dict[str, list[str]]:
 class Placement:
     """Column and row of every thing; rows are counted from the top.
 
-    ``rail_rows`` are the rows of states, ``rails`` the things on the rails of protected ones.
+    ``rails`` are the things on the way of each protected state.
     """
 
     picture: nx.DiGraph[str]
@@ -45,8 +45,6 @@ class Placement:
     def __post_init__(self) -> None:
         picture = self.picture
         self.roles = dict(picture.nodes(data="role"))
-        self.order = nx.DiGraph(picture.edges)
-        self.order.add_nodes_from(picture)
         self.rails = rails_of(picture)
         self._rows()
         self._place_all()
@@ -130,7 +128,7 @@ class Placement:
         """The free place with the shortest wires."""
         row = self.row.get(key)
         before = [self.at[k] for k in self.picture.predecessors(key) if k in self.at]
-        first = 1 + max((column for column, _ in before), default=0) * 1
+        first = 1 + max((column for column, _ in before), default=0)
         options = []
         for column in range(max(first - 1, 1), first + _FAR):
             for r in self._rows_for(key) if row is None else (row,):

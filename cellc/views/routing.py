@@ -68,8 +68,8 @@ class Wire:
 class Router:
     """Ways of wires, one after the other.
 
-    ``at`` are the places of things, ``ports`` how many wires may meet at a side: one for what
-    is round, three for boxes; ``dots`` are things without a size.
+    ``at`` are the places of things; joins are dots, all others take the three tracks of their
+    column and their row.
     """
 
     at: Mapping[str, Cell]
@@ -89,7 +89,6 @@ class Router:
                 for dy in range(-reach, reach + 1):
                     self.solid[x + dx, y + dy] = key
         self.through: dict[Point, dict[str, str]] = {}
-        self.ends: dict[Point, str] = {}
 
     def route(self, wires: Sequence[Wire]) -> None:
         """Find a way for every wire, then look for better ones with the others in place."""
@@ -150,7 +149,6 @@ class Router:
             del self.ways[ends]
         for owners in self.through.values():
             owners.pop(source, None)
-        self.ends = {p: who for p, who in self.ends.items() if who != source}
 
     def _keep(self, ends: tuple[str, str], way: Way) -> None:
         self.ways[ends] = way
@@ -159,7 +157,6 @@ class Router:
             before = way[place - 1] if place else None
             after = way[place + 1] if place + 1 < len(way) else None
             self._mark(point, source, before, after)
-        self.ends[way[-1]] = source
 
     def _mark(self, point: Point, source: str, before: Point | None, after: Point | None) -> None:
         kinds = {("h" if other[1] == point[1] else "v") for other in (before, after) if other}
