@@ -10,17 +10,16 @@ views apart: on a GPU each of them is at least one launch.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
-from time import perf_counter, process_time
 from typing import Any
 
 import torch
+from comparing import arguments, clock, timed, write_page
 from rich.console import Console
 from rich.table import Table
-from speed import RESULTS, SIZES, Run, Stopwatch, interleaved, ratio, setting, train
+from speed import SIZES, Run, ratio, setting, train
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import cellc
@@ -28,6 +27,7 @@ import cellc
 CELLS = ("deep_rnn", "stacked_lstm", "grid_lstm_2d", "grid_lstm_2d_tied")
 LAYERS = (2, 6)
 STEPS, INPUTS = 100, 64
+PAGE = "diagonals-cpu.md"
 WAYS = ("never", "always")
 HEADS = ("cell", "layers", "B", "H", "loops ms", "loops/diagonals", "operations", "along diagonals")
 
@@ -72,7 +72,7 @@ def operations(run: Run) -> int:
 def measure(
     cell: str, layers: int, size: tuple[int, int], seconds: float, now: Callable[[], float]
 ) -> Figures:
-    """The times of both ways at one size; at least three rounds, and as many as fit the time."""
+    """The times of both ways at one size."""
     batch, hidden = size
     x = torch.randn(STEPS, batch, INPUTS)
 
@@ -83,46 +83,28 @@ def measure(
 
     runs = {way: step(way) for way in WAYS}
     counts = [operations(run) for run in runs.values()]
-    once = sum(Stopwatch(1, now).seconds(run) for run in runs.values())
-    rounds = min(max(round(seconds / once) - 3, 3), 40)
-    times = interleaved(runs, Stopwatch(rounds, now))
+    times = timed(runs, seconds, now)
     faster = ratio(times["never"], times["always"])
     loops = median(times["never"])
     return Figures(cell, layers, batch, hidden, loops, faster, (counts[0], counts[1]))
 
 
-def markdown(results: list[Figures]) -> str:
-    """The page."""
-    lines = [
+def write(results: list[Figures]) -> None:
+    """Write the page."""
+    prose = [
         "# Diagonals",
         "",
         f"A forward pass and gradients, T={STEPS}, I={INPUTS}; {setting()}.",
         "Written by `benchmarks/diagonals.py`. A ratio above 1 means that diagonals are faster;",
         "operations are what torch computes one after the other, views apart.",
-        "",
-        "| " + " | ".join(HEADS) + " |",
-        "| --- |" + " ---: |" * (len(HEADS) - 1),
-        *("| " + " | ".join(figures.texts) + " |" for figures in results),
     ]
-    return "\n".join(lines) + "\n"
-
-
-def arguments() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--seconds", type=float, default=2.0, help="for each line of the table")
-    parser.add_argument("--cpu-time", action="store_true", help="for a busy machine")
-    parser.add_argument("--threads", type=int, help="torch's threads; by default torch's choice")
-    parser.add_argument("--write", action="store_true", help="write results/diagonals-cpu.md")
-    return parser.parse_args()
+    write_page(PAGE, prose, HEADS, [figures.texts for figures in results])
 
 
 def main() -> None:
     """Measure, print, write."""
-    asked = arguments()
-    if asked.threads:
-        torch.set_num_threads(asked.threads)
-    now = process_time if asked.cpu_time else perf_counter
+    asked = arguments(__doc__ or "", PAGE).parse_args()
+    now = clock(asked)
     table, results = Table(*HEADS, title=setting()), []
     for cell in CELLS:
         for layers in LAYERS:
@@ -131,7 +113,7 @@ def main() -> None:
                 table.add_row(*results[-1].texts)
     Console(width=120).print(table)
     if asked.write:
-        (RESULTS / "diagonals-cpu.md").write_text(markdown(results), encoding="utf-8")
+        write(results)
 
 
 if __name__ == "__main__":

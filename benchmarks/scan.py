@@ -9,23 +9,23 @@ a scan takes less time than the loop.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
-from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
 import torch
+from comparing import arguments, clock, timed, write_page
 from rich.console import Console
 from rich.table import Table
-from speed import RESULTS, SIZES, Run, Stopwatch, interleaved, ratio, setting, train
+from speed import SIZES, Run, ratio, setting, train
 
 import cellc
 
 LENGTHS = (100, 1000, 10000)
 INPUTS = 16
+PAGE = "scan-cpu.md"
 WAYS = ("never", "always", "auto")
 HEADS = ("backend", "T", "B", "H", "loop ms", "loop/scan", "loop/auto")
 
@@ -81,51 +81,34 @@ def measure(
     backend: str, kinds: dict[str, type[Any]], size: tuple[int, int, int], seconds: float,
     now: Callable[[], float],
 ) -> Figures:  # fmt: skip
-    """The times of all ways at one size; at least three rounds, and as many as fit the time."""
+    """The times of all ways at one size."""
     steps, batch, hidden = size
     x = np.random.default_rng(0).standard_normal((steps, batch, INPUTS))
     runs = BACKENDS[backend](kinds, x, hidden)
-    once = sum(Stopwatch(1, now).seconds(run) for run in runs.values())
-    rounds = min(max(round(seconds / once) - 3, 3), 40)
-    times = interleaved(runs, Stopwatch(rounds, now))
+    times = timed(runs, seconds, now)
     ratios = [ratio(times["never"], times[way]) for way in ("always", "auto")]
     return Figures(backend, steps, batch, hidden, median(times["never"]), *ratios)
 
 
-def markdown(cell: str, results: list[Figures]) -> str:
-    """The page."""
-    lines = [
+def write(cell: str, results: list[Figures]) -> None:
+    """Write the page."""
+    prose = [
         "# Parallel scans",
         "",
         f"`{cell}`, forward and backward, I={INPUTS}; {setting()}.",
         "Torch in single, NumPy in double precision. Written by `benchmarks/scan.py`.",
         "`loop/scan` above 1 means that a scan is the faster one; `loop/auto` is what",
         '`scan="auto"` makes of it.',
-        "",
-        "| " + " | ".join(HEADS) + " |",
-        "| --- |" + " ---: |" * (len(HEADS) - 1),
-        *("| " + " | ".join(figures.texts) + " |" for figures in results),
     ]
-    return "\n".join(lines) + "\n"
-
-
-def arguments() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--cell", default="min_gru")
-    parser.add_argument("--seconds", type=float, default=2.0, help="for each line of the table")
-    parser.add_argument("--cpu-time", action="store_true", help="for a busy machine")
-    parser.add_argument("--threads", type=int, help="torch's threads; by default torch's choice")
-    parser.add_argument("--write", action="store_true", help="write results/scan-cpu.md")
-    return parser.parse_args()
+    write_page(PAGE, prose, HEADS, [figures.texts for figures in results])
 
 
 def main() -> None:
     """Measure, print, write."""
-    asked = arguments()
-    if asked.threads:
-        torch.set_num_threads(asked.threads)
-    now = process_time if asked.cpu_time else perf_counter
+    parser = arguments(__doc__ or "", PAGE)
+    parser.add_argument("--cell", default="min_gru")
+    asked = parser.parse_args()
+    now = clock(asked)
     table, results = Table(*HEADS, title=f"{asked.cell}; {setting()}"), []
     for backend in BACKENDS:
         kinds = {way: cellc.compile(asked.cell, backend, scan=way) for way in WAYS}
@@ -137,7 +120,7 @@ def main() -> None:
                     table.add_row(*results[-1].texts)
     Console().print(table)
     if asked.write:
-        (RESULTS / "scan-cpu.md").write_text(markdown(asked.cell, results), encoding="utf-8")
+        write(asked.cell, results)
 
 
 if __name__ == "__main__":
