@@ -125,6 +125,12 @@ ODD = {
         v[H] = tanh(V·r)
         B' = 0.5*B + outer(v, tanh(B·x))
         output B'·x""",
+    "names that emitted code has too": """
+        input rows[H]
+        state last[H], outputs[H]
+        last' = tanh(W_1·x + U_1·last + rows)
+        outputs' = tanh(W_2·last' + U_2·outputs)
+        output outputs'""",
     "structured weights": """
         param U_1[H, H] block_diagonal(1), U_2[H, H] block_diagonal(1)
         state a[H], b[H], c[H]

@@ -172,9 +172,36 @@ def test_emitted_text(target: str, golden: Callable[[Path, str], None]) -> None:
 def test_always_keeps_no_loop_and_never_no_scan() -> None:
     for target in ("numpy", "torch"):
         assert "affine_steps" not in cellc.emit("min_gru", target, scan="never")
+    assert "one_by_one" not in cellc.emit("min_gru", "numpy", scan="always")
     text = cellc.emit("min_gru", scan="always")
-    assert "one_by_one" not in text
+    assert "scan_pays" not in text
+    assert "_with_loops" not in text
     assert text.count("for rows, ") == 1  # the loop of a trace, which runs as written
+
+
+@pytest.mark.parametrize(
+    ("steps", "batch", "hidden", "way"),
+    [(100, 1, 1024, "_with_scans"), (99, 1, 4, "_with_loops"), (100, 5, 205, "_with_loops")],
+)
+def test_auto_scans_many_small_steps(
+    monkeypatch: pytest.MonkeyPatch, steps: int, batch: int, hidden: int, way: str
+) -> None:
+    kind: Any = cellc.compile("min_gru")
+    taken: list[str] = []
+
+    def watched(name: str) -> Callable[..., Any]:
+        run = getattr(kind, name)
+
+        def call(*args: Any) -> Any:
+            taken.append(name)
+            return run(*args)
+
+        return call
+
+    for name in ("_with_loops", "_with_scans"):
+        monkeypatch.setattr(kind, name, watched(name))
+    kind(2, hidden)(torch.zeros(steps, batch, 2))
+    assert taken == [way]
 
 
 @pytest.mark.parametrize("factor", [0.0, 1.0, -1.0])

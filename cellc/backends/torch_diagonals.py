@@ -23,11 +23,10 @@ def method(
         pyast.docstring(text),
         *lines(f"{', '.join([*states, ''])} = state" if len(states) == 1 else
                f"{', '.join(states)} = state"),
-        *lines(f"last = {diagonals.last}"),
         *_given_states(writer, inner, diagonals),
         *_call(writer, inner, diagonals, called),
-        *_taken_apart(writer, inner, diagonals),
-        *lines("outputs = tuple(rows[last * sizes[0]:] for rows in outputs)"),
+        *_taken_apart(writer, diagonals),
+        *lines(f"outputs = tuple(rows[{diagonals.last} * sizes[0]:] for rows in outputs)"),
         *lines(f"return (outputs, ({', '.join([*states, ''])}))"),
     ]  # fmt: skip
     head = f"def _run(self, {', '.join(arguments)}, state):\n    pass"
@@ -52,29 +51,22 @@ def _call(
     writer: TorchEmitter, inner: TorchEmitter, diagonals: Diagonals, called: Method
 ) -> list[Item]:
     """The call of the loop, with inputs of as many steps before as each is to have."""
-    passed = {"sizes": "[sizes[0]] * last + sizes", "packed": "None"}
+    last = diagonals.last
+    passed = {"sizes": f"[sizes[0]] * {last} + sizes", "packed": "None"}
     for name in (*inner.cell.inputs, *inner.draws):
         source, lag = diagonals.inputs.get(name, (name, 0))
         value = writer.ids[source]
         lags = TIME in inner.cell.nodes[name].type.extent
-        passed[inner.ids[name]] = f"lagging({value}, sizes, {lag}, last)" if lags else value
+        passed[inner.ids[name]] = f"lagging({value}, sizes, {lag}, {last})" if lags else value
     arguments = ", ".join(passed[name] for name in called.arguments)
     return lines(f"outputs, state = self.{called.name}({arguments}, state)")
 
 
-def _taken_apart(writer: TorchEmitter, inner: TorchEmitter, diagonals: Diagonals) -> list[Item]:
+def _taken_apart(writer: TorchEmitter, diagonals: Diagonals) -> list[Item]:
     """The final states of the loop by the names that the cell has for them."""
-    targets = []
-    for parts in diagonals.states.values():
-        names = [writer.ids[part] for part in parts]
-        targets.append(names[0] if len(names) == 1 else f"({', '.join(names)})" if names else "_")
-    found = [
-        f"state[{place}].unbind(1)" if len(parts) > 1 else f"state[{place}]"
-        for place, parts in enumerate(diagonals.states.values())
-    ]
-    return [
-        line
-        for target, value in zip(targets, found, strict=True)
-        if target != "_"
-        for line in lines(f"{target.strip('()')} = {value}")
-    ]
+    items: list[Item] = []
+    for place, parts in enumerate(diagonals.states.values()):
+        names = ", ".join(writer.ids[part] for part in parts)
+        apart = ".unbind(1)" if len(parts) > 1 else ""
+        items += lines(f"{names} = state[{place}]{apart}") if parts else []
+    return items

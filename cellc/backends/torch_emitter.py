@@ -38,7 +38,7 @@ _RESERVED = (
     "batch_first", "steps", "parts", "output", "like", "batch", "outputs", "trace", "traced",
     "draws",
     "ctx", "saved", "keep", "results", "slopes", "training", "here", "part", "_",
-    "scan", "scan_pays", "one_by_one", "one_by_one_back", "affine_steps", "affine_steps_back",
+    "scan", "scan_pays", "affine_steps", "affine_steps_back",
     "generator", "known", "unknown", "own", "kept", "fresh", "which", "pad_packed_sequence",
     *HELPERS,
 )  # fmt: skip

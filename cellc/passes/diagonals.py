@@ -9,6 +9,7 @@ in a register, which is a state. A loop of T steps becomes one of T + last.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -19,10 +20,10 @@ from cellc.ir.schedule import is_backward
 from cellc.ops import TABLE
 from cellc.passes.edit import Edit, in_order
 from cellc.passes.loops import computed_starts, loops_of, with_recurrence
+from cellc.passes.sizes import estimated_size
 
 #: What has no value or no slope somewhere. A loop that has not begun computes with zeros.
-_PARTIAL = ("divide", "log", "sqrt", "power")
-_SIZE = 256
+_PARTIAL = ("divide", "mod", "log", "sqrt", "power")
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ class _Lags:
         self.home = {v: s for s, v in reversed(self.nexts.items())}
         groups = nx.condensation(graph)
         self.group: Mapping[str, int] = groups.graph["mapping"]
+        self.together = Counter(self.group.values())
         self.of: dict[str, int] = {}
         for number in nx.topological_sort(groups):
             self._place(set(groups.nodes[number]["members"]))
@@ -117,8 +119,7 @@ class _Lags:
 
     def _is_fixed(self, name: str) -> bool:
         """States, what is in a loop with them, and what is the next value of one."""
-        alone = sum(group == self.group[name] for group in self.group.values()) == 1
-        return not alone or name in self.nexts or name in self.home
+        return self.together[self.group[name]] > 1 or name in self.nexts or name in self.home
 
     def _read_at(self, name: str) -> Iterator[int]:
         """The lags at which a value is read."""
@@ -128,19 +129,13 @@ class _Lags:
 
     def _registers(self, names: set[str]) -> float:
         """How many numbers wait in registers for the readers of some values."""
-        return sum(self._waits(name) * self._size(name) for name in names if name in self.of)
+        waiting = (name for name in names if name in self.of)
+        return sum(self._waits(name) * estimated_size(self.cell, name) for name in waiting)
 
     def _waits(self, name: str) -> int:
         """For how many steps a value waits, beside the one that it is a state in anyway."""
         latest = max(self._read_at(name), default=self.of[name])
         return max(0, latest - self.of[name] - (name in self.home))
-
-    def _size(self, name: str) -> float:
-        size = 1.0
-        fixed = {n: a.default or 1 for n, a in self.cell.dims.items() if a.fixed}
-        for dim in self.cell.nodes[name].type.shape:
-            size *= dim.estimate(fixed, _SIZE)
-        return size
 
     def of_products(self) -> set[int]:
         """The lags of the loops that compute a product."""

@@ -18,6 +18,7 @@ import networkx as nx
 from cellc.diagnostics import Span
 from cellc.ir import NOWHERE, Attributes, Cell, Dim, Node, Result, TypeMismatch
 from cellc.ops import TABLE
+from cellc.passes.dce import Dce
 from cellc.passes.edit import Edit, in_order, spans_of
 from cellc.passes.loops import with_recurrence
 
@@ -42,7 +43,8 @@ def packed(cell: Cell, registers: Collection[str] = ()) -> Packed:
     """
     first = _Packing(cell, registers, {})
     first.run()
-    return _Packing(cell, registers, first.members).run()
+    found = _Packing(cell, registers, first.members).run()
+    return replace(found, cell=Dce().run(found.cell))
 
 
 def alike(cell: Cell) -> Iterator[Names]:
@@ -52,7 +54,7 @@ def alike(cell: Cell) -> Iterator[Names]:
     groups: dict[tuple[object, ...], list[Names]] = {}
     members = [c for c in nx.strongly_connected_components(graph) if len(c) > 1]
     for states in (tuple(s for s in cell.states if s in each) for each in members):
-        form = tuple((nodes[s].type, len(nodes[s].attrs)) for s in states)
+        form = tuple((nodes[s].type, nodes[s].attrs) for s in states)
         groups.setdefault(form, []).append(states)
     rank = {state: place for place, state in enumerate(cell.states)}
     for each in groups.values():
@@ -158,9 +160,9 @@ class _Packing:
     def _whole(self, names: Names) -> str:
         runs = [tuple(run) for _, run in groupby(names, key=self._form)]
         if len(runs) == 1 and names[0] in self.dynamic and len(set(names)) == len(names):
-            alike = self._alike(names)
-            if alike is not None:
-                return alike
+            value = self._alike(names)
+            if value is not None:
+                return value
         if len(runs) in (1, len(names)):
             return self._stack([self.single(name) for name in names], self._spans(names))
         parts = [

@@ -12,7 +12,7 @@ from cellc.passes.kernels import with_saved
 from cellc.passes.pack import packed
 from cellc.passes.pipelines import optimise, optimise_derived
 from cellc.passes.saving import derived_cell, saved_values
-from cellc.passes.scan import AffineSteps, known_choice
+from cellc.passes.scan import AffineSteps, can_scan, known_choice
 from cellc.passes.schedule import Scheduler
 
 #: Whether the loops of a stack or a grid take their steps together.
@@ -40,15 +40,18 @@ def plan(
 
     Of a cell with an op that has no derivative, there is none. ``diagonals`` as for
     :func:`along_diagonals`, other arguments as for :func:`gradient`. With ``apart`` there are two
-    schedules to choose from where scans are to be used if they pay. Raises CellcError.
+    schedules to choose from where scans are to be used if they pay; along diagonals, where
+    products are what loops compute, that with loops. Raises CellcError.
     """
+    choosing = apart and known_choice(scan) == "auto"
     optimised = optimise(cell, level)
     written = Scheduler().run(optimise(cell, "O0"))
     turned = along_diagonals(optimised, diagonals)
     if turned is None:
-        ways = _ways if apart and known_choice(scan) == "auto" else _with_gradient
+        ways = _ways if choosing else _with_gradient
         return replace(ways(optimised, level, memory, starts, scan), written=written)
-    inner = _with_gradient(turned.schedule.cell, level, memory, starts, scan)
+    way = "never" if choosing else scan
+    inner = _with_gradient(turned.schedule.cell, level, memory, starts, way)
     schedule = scheduled(optimised)
     return replace(schedule, written=written, diagonals=replace(turned, schedule=inner))
 
@@ -57,7 +60,7 @@ def _ways(cell: Cell, level: str, memory: str, starts: bool, scan: str) -> Sched
     """The schedule with loops only and, where some can be scans, that with scans."""
     loops = _with_gradient(cell, level, memory, starts, "never")
     cells = [cell] if loops.gradient is None else [cell, loops.gradient.schedule.cell]
-    if not any(scheduled(each, "always").scans for each in cells):
+    if not any(map(can_scan, cells)):
         return loops
     return replace(loops, scanned=_with_gradient(cell, level, memory, starts, "always"))
 

@@ -18,13 +18,14 @@ from cellc.passes.dce import Dce
 from cellc.passes.derivative import Derivative
 from cellc.passes.edit import in_order
 from cellc.passes.loops import loops_of
+from cellc.passes.sizes import SIZE, estimated_size
 
 #: What each mode never computes twice: the least number of operations of an elementwise op,
 #: and whether products are among what is not.
 MODES = {"low": (1000, False), "balanced": (1000, True), "fast": (2, True)}
 
 #: The sizes for which bytes are weighed: of every dimension, of the batch, and of steps.
-_SIZE, _BATCH, _STEPS = 128, 16, 100
+_BATCH, _STEPS = 16, 100
 
 #: What a value costs that the caller has as an output anyway.
 _HELD = 0.1
@@ -104,7 +105,7 @@ def _never_recomputed(cell: Cell, memory: str) -> Iterator[str]:
     yield from (v for v in nexts if cell.nodes[v].op.name != "state")
     for name, node in cell.nodes.items():
         op = TABLE[node.op.name]
-        dear = op.flops >= most or (op.kind == "reduction" and most < _SIZE)
+        dear = op.flops >= most or (op.kind == "reduction" and most < SIZE)
         if products and (op.kind == "contraction" or dear):
             yield name
 
@@ -114,10 +115,7 @@ def _cost(cell: Cell, name: str, memory: str) -> float:
     node = cell.nodes[name]
     if node.op.leaf:
         return _infinite(node)
-    size = 1.0
-    fixed = {name: a.default or 1 for name, a in cell.dims.items() if a.fixed}
-    for dim in node.type.shape:
-        size *= dim.estimate(fixed, _SIZE)
+    size = estimated_size(cell, name)
     if node.type.extent == NOWHERE:
         return size / (_STEPS * _BATCH) if memory == "low" else 0.0
     if node.type.extent == {BATCH}:

@@ -98,6 +98,13 @@ class AffineSteps:
         return Dce().run(Cse().run(Fold().run(edit.finish())))
 
 
+def can_scan(cell: Cell) -> bool:
+    """Whether a loop of a cell can be a scan."""
+    cell = AffineSteps().run(cell)
+    groups = nx.strongly_connected_components(with_recurrence(cell))
+    return any(affine_step(cell, members) is not None for members in groups)
+
+
 class _Loop:
     """A loop whose values are told as ``a*h + b``, operands first.
 
