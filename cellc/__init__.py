@@ -10,8 +10,9 @@
 """
 
 from cellc.diagnostics import CellcError, Diagnostic
-from cellc.driver import compile, draw, emit, load, parse, schedule
+from cellc.driver import compile, emit, load, parse, schedule
 from cellc.ir import Cell
+from cellc.pictures import draw
 from cellc.transforms.couple import couple
 from cellc.transforms.prune import prune
 from cellc.transforms.removed import removed

@@ -284,6 +284,8 @@ CODES: dict[str, str] = {
     "not-a-step-count": "Backpropagation is to be cut at no number of steps.",
     "no-derivative": "An op has no derivative.",
     "unknown-memory": "There is no such way to keep values for the backward pass.",
+    "unknown-theme": "There is no such theme of colours.",
+    "unknown-view": "There is no such view of a cell.",
     "unknown-diagonals": "There is no such choice between loops and diagonals.",
     "no-diagonals": "The backend cannot run a cell along diagonals.",
     "unknown-scan": "There is no such choice between a loop and a parallel scan.",

@@ -15,7 +15,6 @@ from cellc.loading import class_from
 from cellc.passes.pipelines import optimise
 from cellc.passes.plan import chosen, plan
 from cellc.syntax.characters import read_source
-from cellc.views.diagram import Drawing, diagram
 
 
 def load(name: str | Path, /, **sizes: int) -> Cell:
@@ -68,11 +67,6 @@ def compile(cell: Cell | str, target: str = "torch", level: str = "O2", memory: 
     """The class that the emitted file defines, ready to use. Raises CellcError."""
     text = emit(cell, target, level, memory, scan, diagonals)
     return class_from(text, class_name(_cell(cell).name))
-
-
-def draw(cell: Cell | str) -> Drawing:
-    """The diagram of a cell, its gates or, of many, its loops; it displays itself in a notebook."""
-    return diagram(_cell(cell), schedule(cell, "O0"))
 
 
 def _cell(given: Cell | str) -> Cell:

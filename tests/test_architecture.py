@@ -26,6 +26,7 @@ LAYERS = (
     ("frontend", "passes", "backends", "views"),
     ("transforms",),
     ("driver",),
+    ("pictures",),
     ("__init__",),
     ("cli",),
     ("__main__",),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,18 +12,20 @@ from cellc.diagnostics import CellcError
 from cellc.ir import Cell
 from cellc.passes.pipelines import optimise
 from cellc.resources import shipped_specs
-from cellc.views.diagram import Drawing, diagram
+from cellc.views.diagram import diagram
+from cellc.views.drawing import Drawing
 from cellc.views.names import Naming, step_values
+from cellc.views.theme import THEMES
 
 SPECS = list(shipped_specs())
-MAGIC = {".png": b"\x89PNG\r\n\x1a\n", ".pdf": b"%PDF-", ".svg": b"<?xml", ".dot": b"digraph"}
+MAGIC = {".png": b"\x89PNG\r\n\x1a\n", ".pdf": b"%PDF-", ".svg": b"<svg ", ".dot": b"digraph"}
 #: Sums that are two things, a learned box and a circle for what is added unweighted.
 SPLIT = {"gated_feedback_gru": 2, "gru_reset_after": 1, "mut1": 1, "mut2": 1,
          "recurrent_highway": 2}  # fmt: skip
 #: What is drawn as loops, because it has too many gates.
 LARGE = ("deep_bidirectional_lstm", "grid_lstm_3d", "seq2seq_lstm")
+FILLS = THEMES["light"].fills
 SVG = "{http://www.w3.org/2000/svg}"
-XLINK = "{http://www.w3.org/1999/xlink}"
 
 EVERYTHING = """
 cell everything
@@ -46,11 +47,11 @@ output h', sigmoid(c')
 
 
 def learned_boxes(drawing: Drawing) -> int:
-    return drawing.dot.count('fillcolor="#fbd46d"')
+    return drawing.dot.count(f'fillcolor="{FILLS["learned"]}"')
 
 
 def circles(drawing: Drawing) -> int:
-    return drawing.dot.count('fillcolor="#f3b9a8"')
+    return drawing.dot.count(f'fillcolor="{FILLS["op"]}"')
 
 
 def joins(drawing: Drawing) -> int:
@@ -60,11 +61,13 @@ def joins(drawing: Drawing) -> int:
 
 
 def texts(drawing: Drawing) -> list[str]:
-    return [text.text or "" for text in ET.fromstring(drawing.svg()).iter(f"{SVG}text")]
+    """What is written in a picture, letter and subscript apart."""
+    lines = ET.fromstring(drawing.svg()).iter(f"{SVG}text")
+    return [part.text for line in lines for part in (line, *line) if part.text]
 
 
 def tooltips(drawing: Drawing) -> list[str]:
-    return [link.get(f"{XLINK}title", "") for link in ET.fromstring(drawing.svg()).iter(f"{SVG}a")]
+    return [title.text or "" for title in ET.fromstring(drawing.svg()).iter(f"{SVG}title")]
 
 
 def computed(cell: Cell) -> set[str]:
@@ -196,10 +199,10 @@ def test_concatenations_are_joined_once() -> None:
 def test_small_letters_stand_low_in_every_viewer() -> None:
     svg = diagram(cellc.load("lstm")).svg()
     assert "baseline-shift" not in svg
-    rows = [(t.text, float(t.get("y", "0"))) for t in ET.fromstring(svg).iter(f"{SVG}text")]
-    (letter, at), (step, below) = next(pair for pair in pairwise(rows) if pair[0][0] == "h")
-    assert (letter, step) == ("h", "t")
-    assert at < below < at + 6
+    lines = [[part.attrib for part in line] for line in ET.fromstring(svg).iter(f"{SVG}text")]
+    letter, step = next(line for line in lines if len(line) == 2)
+    assert letter == {"font-style": "italic"}
+    assert step == {"font-size": "10", "dy": "3"}
 
 
 def test_things_have_their_names_as_ids() -> None:

@@ -104,6 +104,8 @@ CAUSED: dict[str, Callable[[Path], object]] = {
     "not-a-step-count": lambda folder: cellc.truncate(cellc.load("gru"), 0),
     "no-derivative": _no_derivative,
     "unknown-memory": lambda folder: cellc.emit("gru", memory="none"),
+    "unknown-theme": lambda folder: cellc.draw("gru", theme="neon"),
+    "unknown-view": lambda folder: cellc.draw("gru", "gate"),
     "unknown-diagonals": lambda folder: cellc.emit("gru", diagonals="often"),
     "no-diagonals": lambda folder: cellc.emit("deep_rnn", "numpy", diagonals="always"),
     "unknown-scan": lambda folder: cellc.emit("gru", scan="often"),

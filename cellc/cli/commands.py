@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cellc import driver
+from cellc import driver, pictures
 from cellc.backends import BACKENDS
 from cellc.cli.base import app
 from cellc.cli.options import (
@@ -166,7 +166,7 @@ def draw(
     """
     cell = transformed(load_sized(name, size), couple, pruned)
     path = output or Path(f"{cell.name}.svg")
-    driver.draw(cell).save(path)
+    pictures.draw(cell).save(path)
     typer.echo(f"wrote {path}", err=True)
 
 

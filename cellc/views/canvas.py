@@ -1,0 +1,134 @@
+"""A picture whose every place is ours: things, wires and texts as Graphviz source.
+
+Places are in points, y runs upwards. Graphviz reads them with ``neato -n2`` and only draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import graphviz
+
+from cellc.views.geometry import Geometry, Size, Spot
+from cellc.views.strokes import curve, shortened
+from cellc.views.theme import Theme
+from cellc.views.wires import things_told, wire_looks
+
+_FIXED = {"fixedsize": "true", "margin": "0"}
+_TEXT = {"shape": "none", "width": "0.1", "height": "0.1", "margin": "0"}
+_HEAD = 7.0
+
+
+@dataclass
+class Canvas:
+    """What is drawn so far, in order: what comes later lies above.
+
+    ``low`` and ``high`` are the corners of everything that is there.
+    """
+
+    title: str
+    theme: Theme
+    low: Spot = field(default=(0.0, 0.0), init=False)
+    high: Spot = field(default=(0.0, 0.0), init=False)
+
+    def __post_init__(self) -> None:
+        canvas, things, wires = self.theme.defaults
+        canvas |= {"splines": "true"}
+        self.graph = graphviz.Digraph(
+            self.title, graph_attr=canvas, node_attr=things, edge_attr=wires
+        )
+        self.count = 0
+
+    @property
+    def source(self) -> str:
+        """Graphviz source."""
+        return str(self.graph.source)
+
+    def geometry(self, geometry: Geometry, origin: Spot = (0.0, 0.0)) -> None:
+        """A gate diagram with its own origin at a spot."""
+        picture = geometry.picture
+        keys = {key: self._next() for key in picture}
+        for key, item in picture.nodes(data=True):
+            self._thing(keys[key], key, item, geometry, origin)
+        for source, target, wire in picture.edges(data=True):
+            looks = wire_looks(picture, source, target)
+            looks |= {"penwidth": "2"} if (source, target) in geometry.rails else {}
+            joins = picture.nodes[target]["role"] == "join"
+            spots = geometry.line(source, target)
+            self.wire((keys[source], keys[target]), spots, geometry.crossings, looks,
+                      head=not joins, origin=origin)  # fmt: skip
+            if wire["slot"]:
+                self.text(wire["slot"], _moved(geometry.beside(source, target), origin), 10)
+        for spot in geometry.forks:
+            self.dot(_moved(spot, origin))
+
+    def _thing(
+        self, node: str, key: str, item: Mapping[str, str], geometry: Geometry, origin: Spot
+    ) -> None:
+        told = things_told(key, item)
+        if name := told.pop("xlabel", ""):  # a point has no room inside
+            self.text(name, _moved(geometry.above(key), origin), 15)
+        looks = self.theme.looks(item["role"])
+        middle = _moved(geometry.middle(key), origin)
+        self.box(middle, geometry.sizes[key], {"label": "", **told, **looks}, node)
+
+    def box(
+        self, middle: Spot, size: Size, looks: Mapping[str, str], node: str | None = None
+    ) -> str:
+        """Something of a size around a spot; its name in the source."""
+        (x, y), (width, height) = middle, size
+        node = self._next() if node is None else node
+        sizes = {"width": f"{width / 72:.3f}", "height": f"{height / 72:.3f}"}
+        self.graph.node(node, pos=_written(middle), **{**looks, **_FIXED, **sizes})
+        self._reach((x - width / 2, y - height / 2), (x + width / 2, y + height / 2))
+        return node
+
+    def wire(
+        self,
+        ends: tuple[str, str],
+        spots: list[Spot],
+        hops: Iterable[Spot],
+        looks: Mapping[str, str],
+        *,
+        head: bool = True,
+        origin: Spot = (0.0, 0.0),
+    ) -> None:
+        """A wire along corners, in the coordinates of an origin."""
+        points = curve(shortened(spots, _HEAD) if head else spots, hops)
+        points = [_moved(point, origin) for point in points]
+        tip = f"e,{_written(_moved(spots[-1], origin))} " if head else ""
+        self.graph.edge(*ends, pos=tip + " ".join(map(_written, points)), **looks)
+        for point in points:
+            self._reach(point, point)
+
+    def text(self, text: str, spot: Spot, size: int, **looks: str) -> None:
+        """A text around a spot."""
+        self.graph.node(self._next(), text, pos=_written(spot), fontsize=str(size),
+                        **{**_TEXT, **looks})  # fmt: skip
+
+    def dot(self, spot: Spot) -> None:
+        """A point at which wires fork."""
+        looks = {"shape": "point", "width": "0.055", "color": self.theme.wire,
+                 "fillcolor": self.theme.wire}  # fmt: skip
+        self.graph.node(self._next(), "", pos=_written(spot), **looks)
+
+    def point(self, spot: Spot) -> str:
+        """A place that is not seen, for the end of a wire."""
+        return self.box(spot, (1.0, 1.0), {"label": "", "style": "invis"})
+
+    def _next(self) -> str:
+        self.count += 1
+        return f"n{self.count - 1}"
+
+    def _reach(self, low: Spot, high: Spot) -> None:
+        self.low = min(self.low[0], low[0]), min(self.low[1], low[1])
+        self.high = max(self.high[0], high[0]), max(self.high[1], high[1])
+
+
+def _moved(spot: Spot, by: Spot) -> Spot:
+    return spot[0] + by[0], spot[1] + by[1]
+
+
+def _written(spot: Spot) -> str:
+    return f"{spot[0]:.1f},{spot[1]:.1f}"
