@@ -215,7 +215,9 @@ def test_a_coupled_gate_is_one_minus_the_other() -> None:
 
 
 def test_comments_and_equations_are_tooltips() -> None:
-    assert "f = sigmoid(W_f·[h, x] + b_f)\nforget gate" in tooltips(diagram(cellc.load("lstm")))
+    assert "f = sigmoid(W_f·[h, x] + b_f)\n[H]\nforget gate" in tooltips(
+        diagram(cellc.load("lstm"))
+    )
 
 
 def test_every_kind_of_value_can_be_drawn() -> None:

@@ -39,7 +39,8 @@ class Layers:
 
     ``live`` are the states that each equation's layers keep, ``results`` what they add
     to the cell, ``arguments`` the sizes that they bring along, ``counts`` the sizes that
-    say how many layers a stack has, ``sending`` the shared layers that are being applied.
+    say how many layers a stack has, ``sending`` the shared layers that are being applied,
+    ``applied`` the cells that were, by what stands before the names of their values.
     """
 
     lowering: Lowering
@@ -51,6 +52,7 @@ class Layers:
     labels: set[str] = field(default_factory=set)
     counts: set[str] = field(default_factory=set)
     sending: list[str] = field(default_factory=list)
+    applied: dict[str, str] = field(default_factory=dict)
 
     # calls in equations
 
@@ -242,6 +244,8 @@ class Layers:
         for state, dim_argument in given.brought().items():
             self.arguments.setdefault(state, dim_argument)
         self.results += spliced.results
+        self.applied[states] = given.cell.name
+        self.applied |= {joined(states, own): cell for own, cell in given.cell.applied.items()}
         return spliced
 
     def _check_free(self, names: list[str], span: Span) -> None:

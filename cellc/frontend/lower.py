@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from cellc.diagnostics import CellcError, Collector, Diagnostic, Related, Span, fail
 from cellc.frontend.builder import Builder, check_axes
@@ -11,6 +12,7 @@ from cellc.frontend.initial import lower_initial_values, lower_starts
 from cellc.frontend.layers import FindCell, Layers
 from cellc.frontend.model import Model
 from cellc.frontend.order import check_uses, equation_order, needed_names
+from cellc.frontend.positions import axes_with_positions, length_of
 from cellc.frontend.shapes import dimension_argument, shape_of
 from cellc.frontend.structure import read_structures
 from cellc.frontend.unroll import unroll
@@ -52,7 +54,8 @@ def lower(model: Model, find_cell: FindCell) -> Cell:
     found.raise_if_any()
     _check_spellings(model, lowering.builder, found)
     found.raise_if_any()
-    return _assemble(flat, lowering.builder, results, layers)
+    cell = _assemble(flat, lowering.builder, results, layers)
+    return replace(cell, axes={axis: length_of(model, axis) for axis in axes_with_positions(model)})
 
 
 def _lowering(model: Model, flat: Model, find_cell: FindCell, found: Collector) -> Lowering:
@@ -199,6 +202,7 @@ def _assemble(model: Model, builder: Builder, results: list[Result], layers: Lay
         model.kind,
         model.family,
         model.lineage,
+        layers.applied,
     )
 
 

@@ -22,6 +22,15 @@ def axes_with_positions(model: Model) -> dict[str, tree.Axis]:
     return {name: axis for name, axis in model.axes.items() if axis.length is not None}
 
 
+def length_of(model: Model, axis: str) -> int:
+    """The number of positions of an axis that has a length."""
+    length = model.axes[axis].length
+    if isinstance(length, tree.Number):
+        return int(length.value)
+    assert isinstance(length, tree.Name)
+    return model.dims[length.name].default or 1
+
+
 def travelling(model: Model) -> dict[str, str]:
     """The states that travel along an axis with positions, and that axis."""
     axes = axes_with_positions(model)
@@ -90,11 +99,7 @@ class Extents:
 
     def length(self, axis: str) -> int:
         """The number of positions of an axis."""
-        length = self.axes[axis].length
-        if isinstance(length, tree.Number):
-            return int(length.value)
-        assert isinstance(length, tree.Name)
-        return self.model.dims[length.name].default or 1
+        return length_of(self.model, axis)
 
     def untied(self, extent: Extent) -> Extent:
         """The axes along which each position has parameters of its own."""

@@ -25,7 +25,9 @@ class Cell:
     """An immutable cell. ``nodes`` come in an order in which operands precede users.
 
     ``family`` is the heading it is listed under, ``lineage`` the cells that it is derived
-    from, the nearest last.
+    from, the nearest last. ``applied`` are the cells that it applies, by what stands before
+    the names of their values, and ``axes`` the axes with positions, which are numbers behind
+    names, with their lengths.
     """
 
     name: str
@@ -38,13 +40,15 @@ class Cell:
     kind: Kind = "cell"
     family: str = ""
     lineage: tuple[str, ...] = ()
+    applied: Mapping[str, str] = field(default_factory=dict)
+    axes: Mapping[str, int] = field(default_factory=dict)
 
     def __hash__(self) -> int:
         """Equal cells have equal hashes."""
         return hash((self.name, *self.nodes))
 
     def __post_init__(self) -> None:
-        for name in ("nodes", "dims", "comments"):
+        for name in ("nodes", "dims", "comments", "applied", "axes"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     def __repr__(self) -> str:
@@ -62,6 +66,8 @@ class Cell:
             self.kind,
             self.family,
             self.lineage,
+            dict(self.applied),
+            dict(self.axes),
         )
 
     @cached_property

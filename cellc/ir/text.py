@@ -92,6 +92,8 @@ def _head(cell: Cell) -> list[str]:
     lines += [f"family {_quoted(cell.family)}"] if cell.family else []
     lines += [f"from {base}" for base in cell.lineage]
     lines += [f"cite {_quoted(citation)}" for citation in cell.citations]
+    lines += [f"axis {name} {length}" for name, length in cell.axes.items()]
+    lines += [f"applies {name} as %{label}" for label, name in cell.applied.items()]
     for name, argument in cell.dims.items():
         default = "" if argument.default is None else f" = {argument.default}"
         fixed = " fixed" if argument.fixed else ""
@@ -265,6 +267,12 @@ class _Reader(Transformer[Token, Any]):
     def fixed_dim(self, children: list[Any]) -> dict[str, Any]:
         return {"dim": (children[0], Argument(children[1], children[2], fixed=True))}
 
+    def axis(self, children: list[Any]) -> dict[str, Any]:
+        return {"axis": (children[0], children[1])}
+
+    def applied(self, children: list[Any]) -> dict[str, Any]:
+        return {"applied": (children[1], children[0])}
+
     def note(self, children: list[Any]) -> dict[str, Any]:
         return {"note": (children[0], children[1])}
 
@@ -345,7 +353,7 @@ def _with(region: Region, item: tuple[str, Node] | StepPart) -> Region:
 
 
 def _assemble(name: str, items: Iterable[Any]) -> Cell:
-    kinds = ("description", "kind", "family", "lineage", "cite", "dim", "note")
+    kinds = ("description", "kind", "family", "lineage", "cite", "axis", "applied", "dim", "note")
     facts: dict[str, list[Any]] = {kind: [] for kind in kinds}
     nodes: dict[str, Node] = {}
     results: list[Result] = []
@@ -368,4 +376,6 @@ def _assemble(name: str, items: Iterable[Any]) -> Cell:
         "network" if facts["kind"] else "cell",
         "".join(facts["family"]),
         tuple(facts["lineage"]),
+        dict(facts["applied"]),
+        dict(facts["axis"]),
     )

@@ -116,7 +116,7 @@ OPS = (
        pullback=_blocks_pullback,
        helpers={"numpy": _NUMPY_BLOCKS, "torch": _TORCH_BLOCKS},
        linear=(frozenset({0}), frozenset({1})), notation="$w·$v", precedence=CONTRACTION,
-       latex="$w $v", glyph="·"),
+       latex="$w $v", glyph="·", structure="blocks"),
     Op("convolve", "The convolution (as the field calls the cross-correlation) of a value "
        "[D, X, …] with a filter [C, D, k, …], zeros beyond the edges. Written `w·v` where w is "
        "declared `convolution(k, …)`.",
@@ -124,5 +124,6 @@ OPS = (
        pullback=_filter_pullback,
        spellings={"torch": _torch_filter}, helpers={"numpy": _NUMPY_FILTER},
        linear=(frozenset({0}), frozenset({1})), notation="$w·$v", precedence=CONTRACTION,
-       latex=r"$w \ast $v", glyph="∗", work=_places),
+       latex=r"$w \ast $v", glyph="∗", structure="filter",
+       work=_places),
 )  # fmt: skip

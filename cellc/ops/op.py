@@ -77,7 +77,8 @@ class Op:
             known to lie in [0, 1].
         notation, precedence: how the language writes it, ``$a`` standing for an operand.
         latex: how a paper prints it, likewise.
-        glyph: what a diagram shows.
+        glyph: what a diagram shows; ``selects``: it is drawn as a mixer, since it chooses or
+            moves between operands; ``structure``: what is said of the weight that it multiplies.
         linear: sets of slots in which the op is jointly linear.
         flops: floating-point operations per element of the result.
         work: the multiplications of a contraction from the types of operands and result,
@@ -105,6 +106,8 @@ class Op:
     precedence: int = CALL
     latex: str = ""
     glyph: str = ""
+    selects: bool = False
+    structure: str = ""
     aliases: tuple[str, ...] = ()
     commutative: bool = False
     associative: bool = False

@@ -69,7 +69,7 @@ class Canvas:
         told = things_told(key, item)
         if name := told.pop("xlabel", ""):  # a point has no room inside
             self.text(name, _moved(geometry.above(key), origin), 15)
-        looks = self.theme.looks(item["role"])
+        looks = self.theme.looks(item["role"], item.get("kind", ""))
         middle = _moved(geometry.middle(key), origin)
         self.box(middle, geometry.sizes[key], {"label": "", **told, **looks}, node)
 

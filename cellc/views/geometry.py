@@ -21,6 +21,9 @@ _PORT, _CHANNEL, _AIR, _LEAST = 9.0, 10.0, 13.0, 30.0
 _LETTER, _SMALL = 7.6, 5.6
 _FIXED = {"join": (5.0, 5.0), "bar": (8.0, 30.0)}
 
+#: By how much of its height a mixer is lower at the right.
+_TAPER = 0.34
+
 #: How many wires may meet in a dot.
 _MEETING = 2
 
@@ -34,7 +37,10 @@ def size_of(role: str, label: str) -> Size:
     if role == "circle":
         side = max(27.0, width + 9, 42.0 if len(rows) > 1 else 0)
         return side, side
-    return max(36.0, width + (20 if role == "ellipse" else 14)), 28.0 if len(rows) == 1 else 42.0
+    height = 28.0 + 14 * (len(rows) - 1)
+    if role == "mixer":
+        return max(34.0, width + 14), max(40.0, height + 8)
+    return max(36.0, width + (20 if role == "ellipse" else 14)), height
 
 
 def _with_bars(picture: nx.DiGraph[str]) -> nx.DiGraph[str]:
@@ -164,7 +170,7 @@ class Geometry:
         """Where a letter stands that belongs to the end of a wire."""
         (_, by), (x, y) = self.line(source, target)[-2:]
         if abs(by - y) < 0.01:
-            return x - 11, y + 6
+            return x - 11, y + (6 if y >= self.middle(target)[1] - 1 else -6)
         return x + 7, y + (10 if by > y else -10)
 
     def above(self, key: str) -> Spot:
@@ -179,9 +185,12 @@ class Geometry:
     def _edge(self, key: str, spot: Spot, other: Spot) -> Spot:
         """Where a wire that comes from another spot meets the edge of a thing."""
         (x, y), (width, height) = self.middle(key), self.sizes[key]
-        if self.picture.nodes[key]["role"] in ("circle", "ellipse"):
+        role = self.picture.nodes[key]["role"]
+        if role in ("circle", "ellipse"):
             width *= sqrt(max(0.0, 1 - (2 * (spot[1] - y) / height) ** 2))
             height *= sqrt(max(0.0, 1 - (2 * (spot[0] - x) / self.sizes[key][0]) ** 2))
+        elif role == "mixer":
+            height *= 1 - _TAPER * (0.5 + (spot[0] - x) / width)
         if abs(spot[1] - other[1]) < 1e-9:
             return x + (width / 2 if other[0] > x else -width / 2), spot[1]
         return spot[0], y + (height / 2 if other[1] > y else -height / 2)

@@ -23,8 +23,14 @@ _ROLES = {
     "learned": "weights, then the function",
     "circle": "number by number",
     "ellipse": "number by number",
+    "mixer": "chooses or mixes",
     "join": "joined",
     "bar": "joined",
+}
+_KINDS = {
+    "time": "from a clock alone",
+    "norm": "brought to one scale",
+    "chance": "random, in training",
 }
 _WIRES = {
     "rail": ("way of a protected state", {"penwidth": "2"}),
@@ -36,8 +42,8 @@ _WIRES = {
 def add_legend(canvas: Canvas, picture: nx.DiGraph[str], rails: bool) -> None:
     """Write to the right of a picture what is in it."""
     x, y = canvas.high[0] + _AWAY, canvas.high[1] - _ROW / 2
-    for role, text in _roles_of(picture):
-        looks = {"label": "", "tooltip": " ", **canvas.theme.looks(role)}
+    for role, kind, text in _things_in(picture):
+        looks = {"label": "", "tooltip": " ", **canvas.theme.looks(role, kind)}
         canvas.box((x, y), _SWATCHES.get(role, (26.0, 16.0)), looks)
         y = _say(canvas, text, x, y)
     for kind in _kinds_of(picture, rails):
@@ -54,13 +60,18 @@ def _say(canvas: Canvas, text: str, x: float, y: float) -> float:
     return y - _ROW
 
 
-def _roles_of(picture: nx.DiGraph[str]) -> Iterator[tuple[str, str]]:
+def _things_in(picture: nx.DiGraph[str]) -> Iterator[tuple[str, str, str]]:
+    """Role, kind and text of what is in a picture."""
     said: set[str] = set()
-    present = {role for _, role in picture.nodes(data="role")}
+    present = {(item["role"], item.get("kind", "")) for _, item in picture.nodes(data=True)}
     for role, text in _ROLES.items():
-        if role in present and text not in said:
+        if (role, "") in present and text not in said:
             said.add(text)
-            yield role, text
+            yield role, "", text
+    for kind, text in _KINDS.items():
+        role = next((r for r in ("circle", "ellipse", "mixer") if (r, kind) in present), "")
+        if role:
+            yield role, kind, text
 
 
 def _kinds_of(picture: nx.DiGraph[str], rails: bool) -> Iterator[str]:

@@ -14,33 +14,37 @@ from typing import NamedTuple
 import networkx as nx
 
 from cellc.ir import Cell
+from cellc.ir.types import shape_text
 from cellc.ops import TABLE
 from cellc.ops.notation import equations_of, expression_of
+from cellc.views.kinds import kind_of
 from cellc.views.names import Naming, Symbol, moment, step_values
 
 _AFFINE = "linear"
 _MOST_IN_CIRCLE = 2
-_SHORT = 5
+_SHORT, _LONGER = 5, "…"
 
 
 class _Terms(NamedTuple):
     """A sum taken apart: what is weighted, what is added as it is, and what is inside.
 
-    ``weighted`` says of each operand whether its weight is diagonal.
+    ``weighted`` says of each operand whether its weight is diagonal; ``traits`` are what is
+    special about weights that are not.
     """
 
     weighted: dict[str, bool]
     plain: list[str]
     inside: list[str]
+    traits: dict[str, None]
 
 
 class Painter:
     """Decides what each value of a step becomes in the picture.
 
-    The picture is a graph whose nodes carry ``role``, ``label`` (HTML) and ``tooltip``,
-    its edges ``diagonal`` (whether the weight is), ``slot`` and ``start`` (whether a state
-    begins with the value). ``stands_for`` names, for each value of the step, the node that
-    shows it or has absorbed it.
+    The picture is a graph whose nodes carry ``role``, ``label`` (HTML), ``tooltip`` and
+    ``kind``, by which some of a role differ, its edges ``diagonal`` (whether the weight is),
+    ``slot`` and ``start`` (whether a state begins with the value). ``stands_for`` names, for
+    each value of the step, the node that shows it or has absorbed it.
     """
 
     def __init__(self, cell: Cell) -> None:
@@ -91,7 +95,8 @@ class Painter:
     def _paint_end(self, key: str, role: str, label: str, value: str) -> None:
         value = self.same[value]
         self.users[value].append(key)
-        self.picture.add_node(key, role=role, label=label, tooltip=self._told(value))
+        told = self._told(value)
+        self.picture.add_node(key, role=role, label=label, tooltip=told, kind="")
         self._wire(value, key)
 
     def _paint_value(self, name: str) -> None:
@@ -135,7 +140,8 @@ class Painter:
             self._wire(value, name)
 
     def _paint_box(self, key: str, glyph: str, name: str, terms: _Terms) -> None:
-        self._add(key, "learned", self._with_name(escape(glyph), name))
+        traits = "".join(f'<BR/><FONT POINT-SIZE="9">{trait}</FONT>' for trait in terms.traits)
+        self._add(key, "learned", self._with_name(escape(glyph), name) + traits)
         self.stands_for |= dict.fromkeys(terms.inside, key)
         for value, diagonal in terms.weighted.items():
             self._wire(value, key, diagonal=diagonal)
@@ -151,7 +157,7 @@ class Painter:
 
     def _terms(self, root: str) -> _Terms | None:
         """A sum with at least one matrix product in it, else None."""
-        terms = _Terms({}, [], [])
+        terms = _Terms({}, [], [], {})
         learned = signed = False
         pending = [root]
         while pending:
@@ -168,8 +174,16 @@ class Painter:
                 full = op.kind == "contraction"
                 terms.weighted[product] = not full and terms.weighted.get(product, True)
                 learned |= full
+                terms.traits.update(dict.fromkeys(self._traits(name)) if full else {})
             pending.extend(name for name in reversed(summands) if self._varies(name))
         return None if not learned or (signed and terms.plain) else terms
+
+    def _traits(self, product: str) -> list[str]:
+        """What is special about the weight of a product."""
+        node = self.nodes[product]
+        frozen = any("frozen" in dict(self.nodes[a].attrs) for a in node.args)
+        structure = TABLE[node.op.name].structure
+        return [word for word, there in ((structure, structure), ("frozen", frozen)) if there]
 
     def _parts(self, name: str) -> tuple[str, list[str]] | None:
         """A value as weight times operand plus summands, read from the op's linearity.
@@ -207,7 +221,14 @@ class Painter:
             label = f"{text}{label}" if before else f"{label}{'' if op.notation else ' '}{text}"
         letters = unescape(label.replace("<I>", "").replace("</I>", ""))
         word = len(self.naming.taken_apart(name).stem) > _MOST_IN_CIRCLE and not name.isdigit()
-        role = "ellipse" if word or len(letters) > _MOST_IN_CIRCLE else "circle"
+        word |= _LONGER in letters
+        role = (
+            "mixer"
+            if op.selects
+            else "ellipse"
+            if word or len(letters) > _MOST_IN_CIRCLE
+            else "circle"
+        )
         return role, self._with_name(label, name)
 
     def _wire_operands(self, name: str) -> None:
@@ -220,7 +241,8 @@ class Painter:
             self._wire(node.args[slot], name, slot=op.parameters[slot] if marked else "")
 
     def _add(self, key: str, role: str, label: str) -> None:
-        self.picture.add_node(key, role=role, label=label, tooltip=self._told(key))
+        kind = kind_of(self.cell, key) if key in self.nodes else ""
+        self.picture.add_node(key, role=role, label=label, tooltip=self._told(key), kind=kind)
         self.stands_for[key] = key
 
     def _wire(
@@ -273,15 +295,20 @@ class Painter:
         if not name.isdigit():
             return self._label(name)
         text = expression_of(self.cell, name).replace("-", "−")
-        return f"({escape(text)})" if len(text) <= _SHORT else "…"
+        return f"({escape(text)})" if len(text) <= _SHORT else _LONGER
 
     def _told(self, name: str) -> str:
         """The equation and comment of a value, or what its op does."""
-        if name in self.equations:
-            comment = self.cell.comments.get(name, "")
-            return f"{name} = {self.equations[name]}" + (f"\n{comment}" if comment else "")
         node = self.cell.nodes.get(name)
-        return "" if node is None else self.cell.comments.get(name) or TABLE[node.op.name].summary
+        if node is None:
+            return ""
+        shape = shape_text(node.type.shape) if node.type.shape else "a number"
+        comment = self.cell.comments.get(name, "")
+        if name in self.equations:
+            lines = [f"{name} = {self.equations[name]}", shape, comment]
+        else:
+            lines = [comment or TABLE[node.op.name].summary, shape]
+        return "\n".join(filter(None, lines))
 
 
 def _merged(cell: Cell) -> dict[str, str]:

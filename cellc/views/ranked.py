@@ -17,7 +17,11 @@ def ranked(title: str, picture: nx.DiGraph[str], page: Page) -> str:
     graph = graphviz.Digraph(title, graph_attr=canvas | _GRAPH, node_attr=things, edge_attr=wires)
     keys = {key: f"n{number}" for number, key in enumerate(picture)}
     for key, item in picture.nodes(data=True):
-        graph.node(keys[key], **things_told(key, item), **page.colours.looks(item["role"]))
+        graph.node(
+            keys[key],
+            **things_told(key, item),
+            **page.colours.looks(item["role"], item.get("kind", "")),
+        )
     for source, target, wire in picture.edges(data=True):
         looks = wire_looks(picture, source, target)
         looks |= {"headlabel": wire["slot"]} if wire["slot"] else {}

@@ -20,6 +20,7 @@ _SHAPES: dict[str, tuple[str, dict[str, str]]] = {
     "learned": ("learned", {"shape": "box", "style": "filled", "width": "0.55"}),
     "circle": ("op", {"shape": "circle", "style": "filled", "margin": "0.02"}),
     "ellipse": ("op", {"shape": "ellipse", "style": "filled", "margin": "0"}),
+    "mixer": ("op", {"shape": "trapezium", "orientation": "270", "style": "filled", "margin": "0"}),
     "number": ("", {"shape": "plaintext"}),
     "join": ("ink", {"shape": "point", "style": "filled", "width": "0.06"}),
     "bar": ("ink", {"shape": "box", "style": "filled"}),
@@ -37,11 +38,17 @@ class Theme:
     wire: str
     fills: Mapping[str, str]
 
-    def looks(self, role: str) -> dict[str, str]:
-        """The shape and fill of a role, as Graphviz takes them."""
-        kind, shape = _SHAPES[role]
-        fill = self.ink if kind == "ink" else self.fills.get(kind, "")
-        return shape | ({"fillcolor": fill} if fill else {})
+    def looks(self, role: str, kind: str = "") -> dict[str, str]:
+        """The shape and fill of a role, as Graphviz takes them.
+
+        ``kind`` is what sets a thing apart from others of its role: ``time``, ``norm`` or
+        ``chance``.
+        """
+        usual, shape = _SHAPES[role]
+        fills = {**self.fills, "ink": self.ink, "chance": self.paper}
+        fill = fills.get(kind or usual, "")
+        looks = shape | ({"fillcolor": fill} if fill else {})
+        return looks | ({"style": f"{shape['style']},dashed"} if kind == "chance" else {})
 
     @property
     def defaults(self) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
