@@ -285,6 +285,7 @@ CODES: dict[str, str] = {
     "no-derivative": "An op has no derivative.",
     "unknown-memory": "There is no such way to keep values for the backward pass.",
     "unknown-theme": "There is no such theme of colours.",
+    "unknown-part": "The cell applies no other cell of that name.",
     "unknown-view": "There is no such view of a cell.",
     "unknown-diagonals": "There is no such choice between loops and diagonals.",
     "no-diagonals": "The backend cannot run a cell along diagonals.",

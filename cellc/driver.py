@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from os.path import exists
 from pathlib import Path
 from typing import Any
 
 from cellc.backends import backend
 from cellc.backends.naming import class_name
 from cellc.diagnostics import fail
-from cellc.frontend.library import read_cells, read_file, spec_path
+from cellc.frontend.library import path_of, read_cells, read_file
 from cellc.ir import Cell, Schedule
 from cellc.loading import class_from
 from cellc.passes.pipelines import optimise
@@ -24,9 +23,7 @@ def load(name: str | Path, /, **sizes: int) -> Cell:
     ``sizes`` are dimensions chosen now rather than by the constructor, which those of
     axes must be: ``load("grid_lstm_2d", L=4)``. Raises CellcError.
     """
-    path = Path(name)
-    if path.suffix != ".cell" and not exists(path):
-        path = spec_path(str(name))
+    path = path_of(str(name))
     cells = read_file(path, sizes)
     return cells.get(path.stem, list(cells.values())[-1])
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from cellc import driver
 from cellc.diagnostics import fail
+from cellc.frontend.library import path_of
+from cellc.frontend.lineage import lineage_of
 from cellc.ir import Cell
-from cellc.views.diagram import diagram
+from cellc.passes.plan import plan
+from cellc.views.diagram import over_steps, overview
 from cellc.views.drawing import Drawing
+from cellc.views.ops_view import ops_view, side_by_side
+from cellc.views.overlay import overlay
 from cellc.views.page import Page
 
 
@@ -18,32 +23,102 @@ class Wish:
     """What a picture is to show beside the cell itself; see :func:`draw`."""
 
     page: Page = field(default_factory=Page)
+    base: Cell | None = None
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    expand: tuple[str, ...] = ()
+    steps: int = 3
+    level: str = "O2"
 
 
 def draw(
     cell: Cell | str,
     view: str = "gates",
     *,
+    base: Cell | str | None = None,
+    renamed: Mapping[str, str] | None = None,
     theme: str = "light",
     captions: bool = False,
     legend: bool = False,
+    expand: Iterable[str] = (),
+    steps: int = 3,
+    level: str = "O2",
 ) -> Drawing:
     """A picture of a cell, or of a shipped one by its name; it displays itself in a notebook.
 
-    ``view`` is ``gates``, the diagram that papers print; of a cell with too many gates its
-    loops are drawn. ``theme`` is light, dark or grey, ``captions`` writes the equations
-    under the picture and ``legend`` beside it what colours and lines mean. Raises CellcError.
+    ``view`` is one of
+
+    - ``gates``: the diagram that papers print, one step. Cells that the cell applies are closed
+      blocks; ``expand`` opens those of a name, or ``all``. With a ``base``, what differs from
+      that cell is tinted; ``renamed`` says what its values are called in this one. Where both
+      are given by their names, their specs say it.
+    - ``unrolled``: blocks over so many ``steps``, and what they carry between them.
+    - ``ops``: all values as the compiler sees them at an optimisation ``level``, by when they
+      are computed.
+    - ``compare``: the ops of the cell as written and as optimised, side by side.
+    - ``backward``: the ops of the derived cell, which computes the gradients.
+
+    ``theme`` is light, dark or grey, ``captions`` writes the equations under the picture and
+    ``legend`` beside it what colours and lines mean. Raises CellcError.
     """
     if view not in VIEWS:
         known = ", ".join(f"`{name}`" for name in VIEWS)
         fail("unknown-view", f"there is no view `{view}`", hints=(f"known: {known}",))
-    given = driver.load(cell) if isinstance(cell, str) else cell
-    return VIEWS[view](given, Wish(Page(theme, captions, legend)))
+    if renamed is None and isinstance(cell, str) and isinstance(base, str):
+        renamed = renamed_in(cell, base)
+    opened = (expand,) if isinstance(expand, str) else tuple(expand)
+    page = Page(theme, captions, legend)
+    other = None if base is None else _loaded(base)
+    return VIEWS[view](_loaded(cell), Wish(page, other, renamed or {}, opened, steps, level))
+
+
+def renamed_in(name: str, base: str) -> Mapping[str, str]:
+    """What values of a base are called in a cell, where one of the two derives from the other.
+
+    Both are given by a name or a file. Raises CellcError.
+    """
+    first, second = (lineage_of(path_of(each)) for each in (name, base))
+    if first.bases[:1] == (path_of(base).stem,):
+        return first.renamed
+    derives = second.bases[:1] == (path_of(name).stem,)
+    return {new: old for old, new in second.renamed.items()} if derives else {}
+
+
+def _loaded(cell: Cell | str) -> Cell:
+    return driver.load(cell) if isinstance(cell, str) else cell
 
 
 def _gates(cell: Cell, wish: Wish) -> Drawing:
-    return diagram(cell, driver.schedule(cell, "O0"), wish.page)
+    if wish.base is not None:
+        return overlay(cell, wish.base, wish.renamed, wish.page)
+    return overview(cell, wish.page, wish.expand)
+
+
+def _unrolled(cell: Cell, wish: Wish) -> Drawing:
+    return over_steps(cell, wish.steps, wish.page)
+
+
+def _ops(cell: Cell, wish: Wish) -> Drawing:
+    written = driver.schedule(cell, "O0")
+    return ops_view(replace(driver.schedule(cell, wish.level), written=written), wish.page)
+
+
+def _compare(cell: Cell, wish: Wish) -> Drawing:
+    before, after = driver.schedule(cell, "O0"), driver.schedule(cell, wish.level)
+    return side_by_side(before, after, wish.page)
+
+
+def _backward(cell: Cell, wish: Wish) -> Drawing:
+    forward = plan(cell, wish.level, "balanced", starts=False)
+    if forward.gradient is None:
+        fail("no-derivative", f"an op of `{cell.name}` has no derivative")
+    return ops_view(forward.gradient.schedule, wish.page, forward)
 
 
 #: The views by name.
-VIEWS: dict[str, Callable[[Cell, Wish], Drawing]] = {"gates": _gates}
+VIEWS: dict[str, Callable[[Cell, Wish], Drawing]] = {
+    "gates": _gates,
+    "unrolled": _unrolled,
+    "ops": _ops,
+    "compare": _compare,
+    "backward": _backward,
+}

@@ -4,9 +4,9 @@
     python docs/generate.py --check    # write nothing; exit 1 where something is stale
 
 ``docs/ops.md`` comes from the op table, ``docs/zoo.md`` and ``docs/diagrams/NAME.svg`` from
-the spec of each shipped cell, and the section "How fast" of the README from
-``benchmarks/results/speed-cpu.md``; without such files there is no section. A fenced block
-after a comment such as
+the spec of each shipped cell, ``docs/views/NAME.svg`` from what ``VIEWS`` asks for, and the
+section "How fast" of the README from ``benchmarks/results/speed-cpu.md``; without such files
+there is no section. A fenced block after a comment such as
 
     <!-- excerpt: cellc ir lstm --schedule, from "loop" to "%h' =" -->
 
@@ -21,12 +21,13 @@ import hashlib
 import re
 import shlex
 import sys
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Callable, Iterable
+from functools import cache, partial
 from pathlib import Path
 from runpy import run_path
 from statistics import geometric_mean
 from textwrap import dedent
+from typing import Any
 
 from typer.testing import CliRunner
 
@@ -34,6 +35,7 @@ import cellc
 from cellc.cli import app
 from cellc.ops import TABLE, Op
 from cellc.resources import shipped_specs
+from cellc.views.drawing import Drawing
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- how fast: begin -->", "<!-- how fast: end -->"
@@ -54,6 +56,19 @@ KINDS = {
     "part of the loop that computes it.",
     "total": "Sums over all sequences, over all steps, or both: gradients of what is shared.",
     "random": "Draws. They stand in initial values of parameters only.",
+}
+
+
+#: The pictures of docs/drawing.md: the cell and what is asked for.
+VIEWS: dict[str, tuple[str, dict[str, Any]]] = {
+    "peephole": ("peephole_lstm", {"captions": True, "legend": True}),
+    "expanded": ("stacked_lstm", {"expand": "lstm_1"}),
+    "bidirectional": ("bidirectional_lstm", {"view": "unrolled"}),
+    "seq2seq": ("seq2seq_lstm", {"view": "unrolled", "steps": 2}),
+    "grid": ("grid_lstm_2d", {"view": "unrolled"}),
+    "grid3": ("grid_lstm_3d", {"view": "unrolled", "steps": 2}),
+    "cifg": ("cifg", {"base": "lstm", "captions": True, "legend": True}),
+    "compare": ("lstm", {"view": "compare"}),
 }
 
 
@@ -120,14 +135,25 @@ def zoo_page() -> str:
     return str(run_path(str(ROOT / "docs" / "zoo_page.py"))["page"]())
 
 
-def picture(name: str) -> tuple[str, str]:
-    """The digest of a shipped cell's drawing, and the line of the SVG that records it.
+def drawings() -> dict[Path, Callable[[], Drawing]]:
+    """The pictures and how each is drawn."""
+    shipped = {
+        ROOT / "docs" / "diagrams" / f"{n}.svg": partial(cellc.draw, n) for n in shipped_specs()
+    }
+    views = {
+        ROOT / "docs" / "views" / f"{name}.svg": partial(cellc.draw, cell, **wish)
+        for name, (cell, wish) in VIEWS.items()
+    }
+    return {**shipped, **views}
+
+
+def digest(drawing: Drawing) -> str:
+    """The line of an SVG that records what it was drawn from.
 
     The drawing's text is the same everywhere; what Graphviz makes of it depends on the
     fonts and the version at hand, so staleness is judged by the text.
     """
-    digest = hashlib.sha256(cellc.draw(cellc.load(name)).dot.encode()).hexdigest()[:16]
-    return digest, f"<!-- drawn from {digest} -->\n"
+    return f"<!-- drawn from {hashlib.sha256(drawing.dot.encode()).hexdigest()[:16]} -->\n"
 
 
 def readme_with_figures(text: str) -> str:
@@ -221,26 +247,27 @@ def stale() -> list[Path]:
         for path, text in texts().items()
         if not path.exists() or path.read_text(encoding="utf-8") != text
     ]
-    folder = ROOT / "docs" / "diagrams"
-    for name in shipped_specs():
-        path = folder / f"{name}.svg"
-        if not path.exists() or picture(name)[1] not in path.read_text(encoding="utf-8"):
+    pictures = drawings()
+    for path, draw in pictures.items():
+        if not path.exists() or digest(draw()) not in path.read_text(encoding="utf-8"):
             found.append(path)
-    found += [path for path in folder.glob("*.svg") if path.stem not in shipped_specs()]
+    for folder in ("diagrams", "views"):
+        found += [path for path in (ROOT / "docs" / folder).glob("*.svg") if path not in pictures]
     return sorted(found)
 
 
 def write() -> None:
     """Write every generated file that is stale."""
+    pictures = drawings()
     for path in stale():
         if path.suffix != ".svg":
             path.write_text(texts()[path], encoding="utf-8")
-        elif path.stem not in shipped_specs():
+        elif path not in pictures:
             path.unlink()
         else:
-            cellc.draw(cellc.load(path.stem)).save(path)
-            with path.open("a", encoding="utf-8") as file:
-                file.write(picture(path.stem)[1])
+            path.parent.mkdir(exist_ok=True)
+            drawing = pictures[path]()
+            path.write_text(drawing.svg() + digest(drawing), encoding="utf-8")
         print(f"{path.relative_to(ROOT)}")
 
 

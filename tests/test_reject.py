@@ -105,6 +105,7 @@ CAUSED: dict[str, Callable[[Path], object]] = {
     "no-derivative": _no_derivative,
     "unknown-memory": lambda folder: cellc.emit("gru", memory="none"),
     "unknown-theme": lambda folder: cellc.draw("gru", theme="neon"),
+    "unknown-part": lambda folder: cellc.draw("stacked_lstm", expand="gru"),
     "unknown-view": lambda folder: cellc.draw("gru", "gate"),
     "unknown-diagonals": lambda folder: cellc.emit("gru", diagonals="often"),
     "no-diagonals": lambda folder: cellc.emit("deep_rnn", "numpy", diagonals="always"),

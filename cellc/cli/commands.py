@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cellc import driver, pictures
+from cellc import driver
 from cellc.backends import BACKENDS
 from cellc.cli.base import app
 from cellc.cli.options import (
@@ -28,7 +28,6 @@ from cellc.cli.options import (
     known_level,
     load_for_figures,
     load_sized,
-    path_of,
     print_json,
     read_sizes,
     transformed,
@@ -41,7 +40,7 @@ from cellc.cli.printing import (
 )
 from cellc.diagnostics import CellcError
 from cellc.files import write_file
-from cellc.frontend.library import read_file
+from cellc.frontend.library import path_of, read_file
 from cellc.frontend.lineage import lineage_of
 from cellc.ir import Cell
 from cellc.resources import shipped_specs
@@ -149,25 +148,6 @@ def compile_cell(
     else:
         write_file(output, text)
         typer.echo(f"wrote {output}", err=True)
-
-
-@app.command()
-@guarded
-def draw(
-    name: CellName,
-    size: Sizes = None,
-    couple: Couplings = None,
-    pruned: Pruned = False,
-    output: Output = None,
-) -> None:
-    """Draw the diagram as SVG, PNG, PDF or DOT, by the file's ending.
-
-    Example: `cellc draw lstm -o lstm.svg`
-    """
-    cell = transformed(load_sized(name, size), couple, pruned)
-    path = output or Path(f"{cell.name}.svg")
-    pictures.draw(cell).save(path)
-    typer.echo(f"wrote {path}", err=True)
 
 
 def _summary(cell: Cell) -> Summary:

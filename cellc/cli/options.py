@@ -15,7 +15,6 @@ from rich.text import Text
 
 from cellc import driver
 from cellc.diagnostics import CellcError, Diagnostic
-from cellc.frontend.library import spec_path
 from cellc.frontend.lineage import Change, Lineage
 from cellc.ir import Cell
 from cellc.ops.notation import equations_of
@@ -79,21 +78,20 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             if kwargs.get("as_json"):
                 print_json({"errors": [d.as_dict() for d in error.diagnostics]})
             else:
-                Console(stderr=True).print(Text(str(error)), soft_wrap=True, highlight=False)
+                print_error(error)
             raise typer.Exit(1) from None
 
     return run
 
 
+def print_error(error: CellcError) -> None:
+    """Print diagnostics to the error stream."""
+    Console(stderr=True).print(Text(str(error)), soft_wrap=True, highlight=False)
+
+
 def print_json(data: Any) -> None:
     """Print plain data as JSON."""
     typer.echo(json.dumps(data, ensure_ascii=False, indent=2))
-
-
-def path_of(name: str) -> Path:
-    """The file of a cell that is given by its name or its path."""
-    path = Path(name)
-    return path if path.suffix == ".cell" or path.exists() else spec_path(name)
 
 
 def known_level(level: str) -> str:

@@ -245,7 +245,7 @@ class Layers:
             self.arguments.setdefault(state, dim_argument)
         self.results += spliced.results
         self.applied[states] = given.cell.name
-        self.applied |= {joined(states, own): cell for own, cell in given.cell.applied.items()}
+        self.applied |= {f"{states}/{own}": cell for own, cell in given.cell.applied.items()}
         return spliced
 
     def _check_free(self, names: list[str], span: Span) -> None:
@@ -361,7 +361,7 @@ class Layers:
         hidden = tree.Name(stem, call.span)
         dropped = tree.Call("dropout", (hidden, rate), call.span, call.span)
         result = self.lowering.within(dropped, None, {hidden.name: value})
-        return self._named(result, label.behind(f"{number}_dropped"), title(call.args[0]))
+        return self._named(result, label.behind(f"dropped_{number}"), title(call.args[0]))
 
 
 COMBINATORS: dict[str, Callable[[Layers, tree.Call, str, Label], str]] = {

@@ -76,6 +76,12 @@ def spec_path(name: str, span: Span | None = None) -> Path:
     return specs[name]
 
 
+def path_of(name: str) -> Path:
+    """The file of a cell that is given by its name or its path. Raises CellcError."""
+    path = Path(name)
+    return path if path.suffix == ".cell" or path.exists() else spec_path(name)
+
+
 def open_library(path: Path) -> Library:
     """The definitions of a file. Raises CellcError."""
     return Library(_source(path), path.parent)

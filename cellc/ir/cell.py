@@ -26,8 +26,8 @@ class Cell:
 
     ``family`` is the heading it is listed under, ``lineage`` the cells that it is derived
     from, the nearest last. ``applied`` are the cells that it applies, by what stands before
-    the names of their values, and ``axes`` the axes with positions, which are numbers behind
-    names, with their lengths.
+    the names of their values, with a slash behind each cell that they are in; ``axes`` are
+    those with positions, which are numbers behind names, and their lengths.
     """
 
     name: str

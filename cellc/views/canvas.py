@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 
 import graphviz
 
@@ -29,12 +30,12 @@ class Canvas:
 
     title: str
     theme: Theme
-    low: Spot = field(default=(0.0, 0.0), init=False)
-    high: Spot = field(default=(0.0, 0.0), init=False)
+    low: Spot = field(default=(inf, inf), init=False)
+    high: Spot = field(default=(-inf, -inf), init=False)
 
     def __post_init__(self) -> None:
         canvas, things, wires = self.theme.defaults
-        canvas |= {"splines": "true"}
+        canvas |= {"splines": "true", "outputorder": "nodesfirst"}
         self.graph = graphviz.Digraph(
             self.title, graph_attr=canvas, node_attr=things, edge_attr=wires
         )
@@ -44,6 +45,11 @@ class Canvas:
     def source(self) -> str:
         """Graphviz source."""
         return str(self.graph.source)
+
+    @property
+    def middle(self) -> float:
+        """How far to the right the middle of everything is."""
+        return (self.low[0] + self.high[0]) / 2
 
     def geometry(self, geometry: Geometry, origin: Spot = (0.0, 0.0)) -> None:
         """A gate diagram with its own origin at a spot."""
@@ -60,6 +66,9 @@ class Canvas:
                       head=not joins, origin=origin)  # fmt: skip
             if wire["slot"]:
                 self.text(wire["slot"], _moved(geometry.beside(source, target), origin), 10)
+            if wire.get("label"):
+                spot = _moved(geometry.along(source, target), origin)
+                self.text(f"<{wire['label']}>", spot, 12)
         for spot in geometry.forks:
             self.dot(_moved(spot, origin))
 
@@ -83,6 +92,16 @@ class Canvas:
         self.graph.node(node, pos=_written(middle), **{**looks, **_FIXED, **sizes})
         self._reach((x - width / 2, y - height / 2), (x + width / 2, y + height / 2))
         return node
+
+    def frame(self, title: str, middle: Spot, size: Size) -> None:
+        """A frame behind what is drawn later, with its title inside on top."""
+        looks = {"label": "", "shape": "box", "style": "filled,rounded", "penwidth": "0.8",
+                 "fillcolor": self.theme.frame, "tooltip": " "}  # fmt: skip
+        self.box(middle, size, looks)
+        x, y = middle[0] - size[0] / 2 + 6, middle[1] + size[1] / 2 - 9
+        width = size[0] - 12
+        self.box((x + width / 2, y), (width, 18.0),
+                 {"label": f"{title}\\l", "shape": "none", "fontsize": "12"})  # fmt: skip
 
     def wire(
         self,

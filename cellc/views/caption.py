@@ -45,5 +45,5 @@ def _piece(cell: Cell, naming: Naming, found: re.Match[str]) -> str:
         glyph = op.glyph if op is not None and len(op.glyph) == 1 and op.glyph.isalpha() else word
         return escape(glyph) + call
     if found["number"]:
-        return found["number"] + (" " if found["times"] else "")
+        return found["number"] + ("\u2009" if found["times"] else "")
     return _SIGNS.get(found[0], escape(found[0]))

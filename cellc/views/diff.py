@@ -92,7 +92,7 @@ def difference(before: Schedule, after: Schedule, cells: tuple[Cell, Cell]) -> D
     return Difference(
         a,
         b,
-        (*_leaf_changes(a, b), *_equation_changes(a, b)),
+        (*leaf_changes(a, b), *equation_changes(a, b)),
         _figures((before, after), cells),
         (summarise(a, before).recurrence, summarise(b, after).recurrence),
         compare_graphs(a, b),
@@ -164,7 +164,8 @@ def _ops_of(cell: Cell, hashes: Mapping[str, str], alone: Counter[str]) -> dict[
     return dict(ops.most_common())
 
 
-def _leaf_changes(before: Cell, after: Cell) -> list[Change]:
+def leaf_changes(before: Cell, after: Cell) -> list[Change]:
+    """Inputs, states, parameters and options that differ."""
     changes = []
     for kind in _LEAVES:
         told = [
@@ -202,7 +203,7 @@ def _declared(cell: Cell, kind: Kind, name: str) -> str:
     return text if start is None else f"{text} = {expression_of(cell, start)}"
 
 
-def _equation_changes(before: Cell, after: Cell) -> list[Change]:
+def equation_changes(before: Cell, after: Cell) -> list[Change]:
     """Named values whose equations differ by more than the order of what commutes."""
     told = [equations_of(cell) for cell in (before, after)]
     meant = [_equations(cell) for cell in (before, after)]

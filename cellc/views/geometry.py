@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from html import unescape
 from itertools import pairwise
 from math import sqrt
 
 import networkx as nx
 
+from cellc.views.board import Board
 from cellc.views.placement import Placement
-from cellc.views.routing import BOX, PITCH, Point, Router, Way, Wire, corners
+from cellc.views.routing import BOX, PITCH, Router, Wire
+from cellc.views.tracks import Point, Way, corners
 
 Size = tuple[float, float]
 Spot = tuple[float, float]
@@ -20,6 +23,12 @@ Spot = tuple[float, float]
 _PORT, _CHANNEL, _AIR, _LEAST = 9.0, 10.0, 13.0, 30.0
 _LETTER, _SMALL = 7.6, 5.6
 _FIXED = {"join": (5.0, 5.0), "bar": (8.0, 30.0)}
+
+#: How far the edge of a frame is from what is inside, and the height of its title.
+_EDGE, _TITLE = 8.0, 12.0
+
+#: How large the name beside a wire is, as a part of one in a box.
+_OF_NAME = 0.8
 
 #: By how much of its height a mixer is lower at the right.
 _TAPER = 0.34
@@ -38,13 +47,15 @@ def size_of(role: str, label: str) -> Size:
         side = max(27.0, width + 9, 42.0 if len(rows) > 1 else 0)
         return side, side
     height = 28.0 + 14 * (len(rows) - 1)
+    if role == "block":
+        return max(64.0, width + 18), height + 12
     if role == "mixer":
         return max(34.0, width + 14), max(40.0, height + 8)
     return max(36.0, width + (20 if role == "ellipse" else 14)), height
 
 
-def _with_bars(picture: nx.DiGraph[str]) -> nx.DiGraph[str]:
-    """The picture with bars for joins of many wires."""
+def with_bars(picture: nx.DiGraph[str]) -> nx.DiGraph[str]:
+    """The picture with bars for joins of many wires, as a placement must know it."""
     roles = dict(picture.nodes(data="role"))
     wide = [
         key for key, role in roles.items() if role == "join" and picture.in_degree(key) > _MEETING
@@ -83,17 +94,23 @@ class Geometry:
     """
 
     picture: nx.DiGraph[str]
+    placement: Placement | Board | None = None
     sizes: dict[str, Size] = field(init=False)
     rails: frozenset[tuple[str, str]] = field(init=False)
 
     def __post_init__(self) -> None:
-        picture = self.picture = _with_bars(self.picture)
-        placement = Placement(picture)
+        picture = self.picture = with_bars(self.picture)
+        placement = self.placement or Placement(picture)
         self.at = placement.at
         self.sizes = {
             key: size_of(item["role"], item["label"]) for key, item in picture.nodes(data=True)
         }
-        self.rails = frozenset(pair for rail in placement.rails.values() for pair in pairwise(rail))
+        self.rails = frozenset(
+            (a, b)
+            for rail in placement.rails.values()
+            for a, b in pairwise(rail)
+            if self.at[a][1] == self.at[b][1]
+        )
         router = Router(placement.at, placement.roles)
         router.route([
             Wire(a, b, (a, b) in self.rails, wire["diagonal"] or wire["start"])
@@ -102,14 +119,14 @@ class Geometry:
         self.ways = router.ways
         self.tracks = (self._along(0), self._along(1))
 
-    @property
+    @cached_property
     def forks(self) -> list[Spot]:
         """Where wires leave others of their source."""
         starts = [(source, way[0]) for (source, _), way in self.ways.items()]
         points = dict.fromkeys(p for source, p in starts if not self._is_port(source, p))
         return [self.spot(point) for point in points]
 
-    @property
+    @cached_property
     def crossings(self) -> list[Spot]:
         """Where wires of different sources cross."""
         owners: dict[Point, set[str]] = {}
@@ -127,16 +144,19 @@ class Geometry:
             half[cell[axis]] = max(half.get(cell[axis], 0), self.sizes[key][axis] / 2)
         places = range(-1, max(half) + 1)
         found: dict[int, float] = {}
-        edge = 0.0  # where the last box or channel ends
+        least = max(_LEAST, *self._names_along()) if axis == 0 else _LEAST
+        edge = box = 0.0  # where the last box or channel ends, and where the last box does
         channel = False
         for place in places:
             base = place * PITCH
             if place in half:
                 ports = [t for t in (base, base + 2) if t in busy]
                 reach = max(half[place], _PORT + 4 if ports else 0)
-                centre = edge + (_AIR if channel else _LEAST if found else 0) + reach
+                edge = max(edge + _AIR, box + least) if channel else edge + (least if found else 0)
+                centre = edge + reach
                 found |= {base: centre - _PORT, base + 1: centre, base + 2: centre + _PORT}
                 edge, channel = centre + reach, False
+                box = edge
                 rest = range(base + BOX, base + PITCH)
             else:
                 rest = range(base, base + PITCH)
@@ -145,6 +165,12 @@ class Geometry:
                     edge += _CHANNEL if channel else _AIR
                     found[track], channel = edge, True
         return found
+
+    def _names_along(self) -> list[float]:
+        """How much room the names of what wires carry need between columns."""
+        labels = [label for _, _, label in self.picture.edges(data="label") if label]
+        level = [label for label in labels if self.placement]
+        return [0.0, *(_width(label) * _OF_NAME + 28 for label in level)]
 
     def spot(self, point: Point) -> Spot:
         """A point of tracks in the picture."""
@@ -172,6 +198,26 @@ class Geometry:
         if abs(by - y) < 0.01:
             return x - 11, y + (6 if y >= self.middle(target)[1] - 1 else -6)
         return x + 7, y + (10 if by > y else -10)
+
+    def along(self, source: str, target: str) -> Spot:
+        """Where the name of what a wire carries stands: above its longest level piece."""
+        spots = self.line(source, target)
+        width = _width(self.picture.edges[source, target]["label"]) * _OF_NAME
+        level = [(a, b) for a, b in pairwise(spots) if abs(a[1] - b[1]) < 0.01]
+        (x, y), (end, _) = max(
+            level or [(spots[0], spots[1])], key=lambda p: abs(p[0][0] - p[1][0])
+        )
+        if level:
+            return end + (width / 2 + 14) * (-1 if end > x else 1), y + 10
+        return x + width / 2 + 6, (y + spots[-1][1]) / 2
+
+    def frame(self, keys: Iterable[str]) -> tuple[Spot, Size]:
+        """The middle and the size of a frame around things, with room for a title on top."""
+        corners = [(self.middle(key), self.sizes[key]) for key in keys]
+        left, low = (min(spot[k] - size[k] / 2 for spot, size in corners) - _EDGE for k in (0, 1))
+        right, high = (max(spot[k] + size[k] / 2 for spot, size in corners) + _EDGE for k in (0, 1))
+        high += _TITLE
+        return ((left + right) / 2, (low + high) / 2), (right - left, high - low)
 
     def above(self, key: str) -> Spot:
         """Where the name of something stands that has no room for it: up and to the left."""

@@ -21,6 +21,7 @@ _ROLES = {
     "input": "input or output",
     "output": "input or output",
     "learned": "weights, then the function",
+    "block": "a cell in the cell",
     "circle": "number by number",
     "ellipse": "number by number",
     "mixer": "chooses or mixes",

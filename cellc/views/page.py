@@ -36,15 +36,19 @@ class Page:
         return theme_called(self.theme)
 
     def finish(self, canvas: Canvas, cell: Cell, geometry: Geometry) -> None:
-        """Write what stands beside a picture."""
-        middle = (canvas.low[0] + canvas.high[0]) / 2
+        """Write what stands beside a picture and below it."""
+        middle = canvas.middle
         if self.legend:
             add_legend(canvas, geometry.picture, bool(geometry.rails))
+        self.caption(canvas, cell, middle)
+
+    def caption(self, canvas: Canvas, cell: Cell, middle: float | None = None) -> None:
+        """Write the equations below a picture, around its middle."""
         if self.captions:
             lines = caption(cell)
             text = "".join(f'{line}{_TALL}<BR ALIGN="LEFT"/>' for line in lines)
-            height = canvas.low[1] - _BELOW - _LINE * len(lines) / 2
-            canvas.text(f"<{text}>", (middle, height), 14)
+            x = canvas.middle if middle is None else middle
+            canvas.text(f"<{text}>", (x, canvas.low[1] - _BELOW - _LINE * len(lines) / 2), 14)
 
     def drawing(self, cell: Cell, dot: str, engine: str, stands_for: Mapping[str, str]) -> Drawing:
         """The finished picture of a cell."""

@@ -16,13 +16,14 @@ Cell = tuple[int, int]
 
 _LEFT = ("state",)
 _RIGHT = ("next",)
+_GATES = ("learned", "block")
 _FAR = 6
 
 
 def rails_of(picture: nx.DiGraph[str]) -> dict[str, list[str]]:
     """The way of each protected state: from left to right without a learned box."""
     roles = dict(picture.nodes(data="role"))
-    free = picture.subgraph(key for key in picture if roles[key] != "learned")
+    free = picture.subgraph(key for key in picture if roles[key] not in _GATES)
     ways = {key: f"next {key}" for key in picture if roles[key] == "state"}
     return {
         key: nx.shortest_path(free, key, end) for key, end in ways.items()
@@ -34,13 +35,17 @@ def rails_of(picture: nx.DiGraph[str]) -> dict[str, list[str]]:
 class Placement:
     """Column and row of every thing; rows are counted from the top.
 
-    ``rails`` are the things on the way of each protected state.
+    ``rails`` are the things on the way of each protected state, ``upright`` the upper and lower
+    row of each wire between things above each other, by columns. Things of one of the
+    ``groups`` have columns of their own.
     """
 
     picture: nx.DiGraph[str]
+    groups: Mapping[str, str] = field(default_factory=dict)
     rails: Mapping[str, list[str]] = field(init=False)
     at: dict[str, Cell] = field(default_factory=dict)
     taken: dict[Cell, str] = field(default_factory=dict)
+    upright: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         picture = self.picture
@@ -83,25 +88,50 @@ class Placement:
                 self.row[key] = self.inputs
             elif role == "output":
                 self.row[key] = 0
-            elif role == "learned" and key not in self.row:
+            elif role in _GATES and key not in self.row:
                 self.row[key] = self.gates
 
     def _place_all(self) -> None:
+        self.floor = 1
         for state in (key for key, role in self.roles.items() if role in _LEFT):
             self._put(state, 0, self.row[state])
-        for rail in self.rails.values():
-            for key in rail[1:]:
-                self._place(key)
         ends = [key for key, role in self.roles.items() if role in _RIGHT]
-        for key in ends:
-            self._place(key)
-        for key in nx.topological_sort(self._forward()):
+        if self.groups:
+            self._place_groups()
+        else:
+            for rail in self.rails.values():
+                for key in rail[1:]:
+                    self._place(key)
+        for key in (*ends, *nx.topological_sort(self._forward())):
             self._place(key)
         for key in ends:
             del self.taken[self.at.pop(key)]
         last = 1 + max((column for column, _ in self.at.values()), default=0)
         for key in ends:
             self._put(key, last, self.row[key])
+
+    def _place_groups(self) -> None:
+        """Group after group, each behind everything that is there."""
+        forward = self._forward()
+        whole: nx.DiGraph[str] = nx.DiGraph()
+        part = {key: self.groups.get(key, f"alone {key}") for key in forward}
+        whole.add_nodes_from(part.values())
+        whole.add_edges_from((part[a], part[b]) for a, b in forward.edges if part[a] != part[b])
+        order = {name: place for place, name in enumerate(nx.topological_sort(whole))}
+        on_rail = {key: n for rail in self.rails.values() for n, key in enumerate(rail)}
+        before, late = "", len(forward)
+        for key in sorted(
+            nx.topological_sort(forward),
+            key=lambda key: (order[part[key]], on_rail.get(key, late)),
+        ):
+            if self.roles[key] in _RIGHT:
+                continue
+            now = self.groups.get(key, "")
+            if now != before:
+                self.floor = 1 + max(column for column, _ in self.at.values())
+            before = now
+            self._place(key)
+        self.floor = 1
 
     def _forward(self) -> nx.DiGraph[str]:
         """The picture without wires into states, which come from the left."""
@@ -128,12 +158,15 @@ class Placement:
         """The free place with the shortest wires."""
         row = self.row.get(key)
         before = [self.at[k] for k in self.picture.predecessors(key) if k in self.at]
-        first = 1 + max((column for column, _ in before), default=0)
-        options = []
-        for column in range(max(first - 1, 1), first + _FAR):
-            for r in self._rows_for(key) if row is None else (row,):
-                if (column, r) not in self.taken and self._is_ahead(column, r, before):
-                    options.append((self._cost(key, column, r, before), column, r))
+        first = max(1 + max((column for column, _ in before), default=0), self.floor)
+        users = list(self._users(key))
+        rows = list(self._rows_for(key)) if row is None else [row]
+        options = [
+            (self._cost(column, r, before, users), column, r)
+            for column in range(max(first - 1, self.floor), first + _FAR)
+            for r in rows
+            if (column, r) not in self.taken and self._is_ahead(column, r, before)
+        ]
         if not options:
             column = first
             r = row if row is not None else self.first_free
@@ -152,7 +185,17 @@ class Placement:
         """Whether a place is right of what comes before it, or above or below that."""
         return all(c < column or (c == column and r != row) for c, r in before)
 
-    def _cost(self, key: str, column: int, row: int, before: list[Cell]) -> float:
+    def _users(self, key: str) -> Iterator[tuple[int, float]]:
+        """The rows of what uses something, as far as they are known, and what a row costs."""
+        for user in self.picture.successors(key):
+            if user in self.row:
+                yield self.row[user], 0.7
+            elif user in self.at:
+                yield self.at[user][1], 1.0
+
+    def _cost(
+        self, column: int, row: int, before: list[Cell], users: list[tuple[int, float]]
+    ) -> float:
         cost = 0.4 * column
         for c, r in before:
             cost += abs(column - c) + abs(row - r)
@@ -160,21 +203,16 @@ class Placement:
                 (c, between) in self.taken for between in range(min(r, row) + 1, max(r, row))
             ):
                 cost += 4
-        cost += 6 * any(column == c and low < row < high for c, low, high in self._upright())
-        for user in self.picture.successors(key):
-            if user in self.row:
-                cost += 0.7 * abs(row - self.row[user])
-            elif user in self.at:
-                cost += abs(row - self.at[user][1])
+        cost += 6 * any(low < row < high for low, high in self.upright.get(column, ()))
+        for r, weight in users:
+            cost += weight * abs(row - r)
         return cost
-
-    def _upright(self) -> Iterator[tuple[int, int, int]]:
-        """Column, upper and lower row of the wires between things above each other."""
-        for a, b in self.picture.edges:
-            if a in self.at and b in self.at and self.at[a][0] == self.at[b][0]:
-                low, high = sorted((self.at[a][1], self.at[b][1]))
-                yield self.at[a][0], low, high
 
     def _put(self, key: str, column: int, row: int) -> None:
         self.at[key] = (column, row)
         self.taken[column, row] = key
+        for other in nx.all_neighbors(self.picture, key):
+            place = self.at.get(other)
+            if place is not None and place[0] == column:
+                low, high = sorted((place[1], row))
+                self.upright.setdefault(column, []).append((low, high))

@@ -7,6 +7,7 @@ all texts have in common is said once.
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 
@@ -15,11 +16,16 @@ _XLINK = "http://www.w3.org/1999/xlink"
 _TEXT, _RUN, _GROUP, _TITLE, _LINK = (
     f"{{{_SVG}}}{tag}" for tag in ("text", "tspan", "g", "title", "a")
 )
+_ELLIPSE = f"{{{_SVG}}}ellipse"
+_OUTLINES = (f"{{{_SVG}}}polygon", f"{{{_SVG}}}path")
 
 #: By how much a small letter stands below its line, or above.
 _SHIFTS = {"sub": 3.0, "super": -5.0}
 
 _FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"
+#: The horizontal place of every point of an outline.
+_ACROSS = re.compile(r"(-?[\d.]+),-?[\d.]+")
+
 _OF_RUNS = ("font-size", "font-style", "font-weight")
 
 ET.register_namespace("", _SVG)
@@ -40,7 +46,7 @@ def tidied(text: str) -> str:
     for group in picture.findall(_GROUP):
         _say(group)
     for parent in list(root.iter()):
-        _join_runs(parent, ink)
+        _join_runs(parent, ink, _middle(parent))
     return ET.tostring(root, encoding="unicode", xml_declaration=False).strip() + "\n"
 
 
@@ -58,13 +64,29 @@ def _say(group: ET.Element) -> None:
     group.extend(link)
 
 
-def _join_runs(parent: ET.Element, ink: str) -> None:
+def _middle(group: ET.Element) -> str | None:
+    """Where the middle of a thing is across, on which its text is centred in any font."""
+    if group.get("class") != "node":
+        return None
+    round_ = group.find(_ELLIPSE)
+    if round_ is not None:
+        return round_.get("cx")
+    outline = next((part for tag in _OUTLINES for part in group.findall(tag)), None)
+    if outline is None:
+        return None
+    across = [float(x) for x in _ACROSS.findall(outline.get("points", outline.get("d", "")))]
+    return f"{(min(across) + max(across)) / 2:.2f}"
+
+
+def _join_runs(parent: ET.Element, ink: str, middle: str | None) -> None:
     """The texts of one line in an element become one text."""
     for line in list(_lines(parent)):
         first = line[0]
-        whole = ET.Element(_TEXT, {"x": first.get("x", "0"), "y": first.get("y", "0")})
-        if first.get("text-anchor", "start") != "start":
-            whole.set("text-anchor", first.get("text-anchor", "start"))
+        anchor = first.get("text-anchor", "start") if middle is None else "middle"
+        across = first.get("x", "0") if middle is None else middle
+        whole = ET.Element(_TEXT, {"x": across, "y": first.get("y", "0")})
+        if anchor != "start":
+            whole.set("text-anchor", anchor)
         if first.get("fill", "") != ink or ink == "":
             whole.set("fill", first.get("fill", "black"))
         parent.insert(list(parent).index(first), whole)

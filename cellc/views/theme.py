@@ -24,6 +24,7 @@ _SHAPES: dict[str, tuple[str, dict[str, str]]] = {
     "number": ("", {"shape": "plaintext"}),
     "join": ("ink", {"shape": "point", "style": "filled", "width": "0.06"}),
     "bar": ("ink", {"shape": "box", "style": "filled"}),
+    "block": ("block", {"shape": "box", "style": "filled", "penwidth": "1.8"}),
     "loop": ("state", {"shape": "box", "style": "filled,rounded", "margin": "0.14,0.08"}),
     "region": ("learned", {"shape": "box", "style": "filled", "margin": "0.14,0.08"}),
 }
@@ -31,11 +32,12 @@ _SHAPES: dict[str, tuple[str, dict[str, str]]] = {
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours: of the paper, of text and outlines, of wires, and the fill of each kind."""
+    """Colours: of the paper, of text and outlines, of wires, of frames; the fill of each kind."""
 
     paper: str
     ink: str
     wire: str
+    frame: str
     fills: Mapping[str, str]
 
     def looks(self, role: str, kind: str = "") -> dict[str, str]:
@@ -63,15 +65,18 @@ class Theme:
 
 
 THEMES = {
-    "light": Theme("#ffffff", "#222222", "#444444", {
-        "given": "#e9f5df", "state": "#c3dff7", "learned": "#f6c945", "op": "#f0a08a",
+    "light": Theme("#ffffff", "#222222", "#444444", "#fffaed", {
+        "given": "#e9f5df", "state": "#c3dff7", "learned": "#f6c945", "block": "#fbe6ae",
+        "op": "#f0a08a",
         "time": "#ac95d6", "norm": "#58a394"}),
-    "dark": Theme("#17191c", "#f2f2f2", "#b8bcc2", {
-        "given": "#20382a", "state": "#1c4c7c", "learned": "#846500", "op": "#9f4e39",
+    "dark": Theme("#17191c", "#f2f2f2", "#b8bcc2", "#25231b", {
+        "given": "#20382a", "state": "#1c4c7c", "learned": "#846500", "block": "#40371a",
+        "op": "#9f4e39",
         "time": "#5f4a9c", "norm": "#1b7466"}),
-    "grey": Theme("#ffffff", "#222222", "#444444", {
-        "given": "#f7f7f7", "state": "#e3e3e3", "learned": "#c9c9c9", "op": "#b2b2b2",
-        "time": "#9c9c9c", "norm": "#888888"}),
+    "grey": Theme("#ffffff", "#1a1a1a", "#444444", "#f9f9f9", {
+        "given": "#f7f7f7", "state": "#e3e3e3", "learned": "#c9c9c9", "block": "#eeeeee",
+        "op": "#b2b2b2",
+        "time": "#9c9c9c", "norm": "#8a8a8a"}),
 }  # fmt: skip
 
 

@@ -1,0 +1,227 @@
+"""Closed blocks and cells over steps: laid out well, and what is drawn is what depends."""
+
+from __future__ import annotations
+
+import networkx as nx
+import numpy as np
+import pytest
+
+import cellc
+from cellc.ir.types import sequence_axis
+from cellc.resources import shipped_specs
+from cellc.views.blocks import Blocks
+from cellc.views.closed import closed
+from cellc.views.copies import Copies
+from cellc.views.names import step_values
+from cellc.views.opened import opened
+from cellc.views.painter import Painter
+from cellc.views.unrolled import unrolled
+from tests.running import Array, Trial, compiled, listed
+from tests.test_diagram import joins, texts
+from tests.test_geometry import check
+
+SPECS = list(shipped_specs())
+STEPS = 3
+
+#: Whose random numbers leave a way without effect: gates that are shut, and zeros of relu.
+SHUT = ("phased_lstm", "grid_lstm_2d_relu_depth", "irnn", "relu_rnn", "cnn_lstm")
+
+NESTED = """
+network tower
+input x[I]
+output x -> stack(lstm, layers = 2)
+network house
+input x[I]
+output x -> bidirectional(tower)
+"""
+ROW = """
+network row
+dim K labels
+input x[H]
+e = x -> residual(gru) -> stack(residual(lstm), layers = 2)
+output e -> mean -> linear(K)
+"""
+CALLED = """
+cell called
+input x[I]
+state h[H], c[H]
+h', c' = lstm(x, h, c)
+output h'
+"""
+CELLS = {"nested": NESTED, "a row of layers": ROW, "a cell as a function": CALLED}
+
+
+def blocks_of(cell: cellc.Cell, *opened: str, whole: bool = False) -> Blocks:
+    painter = Painter(cell)
+    painter.paint()
+    return Blocks(painter, opened, whole=whole)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_shipped_cells_are_laid_out_well_over_steps(name: str) -> None:
+    blocks = blocks_of(cellc.load(name), whole=True)
+    geometry, stands_for = unrolled(blocks, STEPS)
+    check(geometry)
+    assert stands_for.keys() == step_values(blocks.painter.cell)
+    assert set(stands_for.values()) <= set(geometry.picture)
+
+
+@pytest.mark.parametrize("name", [n for n in SPECS if cellc.load(n).applied])
+def test_networks_are_laid_out_well_when_closed(name: str) -> None:
+    blocks = blocks_of(cellc.load(name))
+    geometry, stands_for = closed(blocks)
+    check(geometry)
+    assert stands_for.keys() == step_values(blocks.painter.cell)
+    assert set(stands_for.values()) <= set(geometry.picture)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_other_networks_are_laid_out_well(name: str) -> None:
+    cell = cellc.parse(CELLS[name])
+    check(closed(blocks_of(cell))[0])
+    check(unrolled(blocks_of(cell, whole=True), STEPS)[0])
+
+
+def paths(copies: Copies) -> dict[tuple[str, int], set[tuple[str, int]]]:
+    """For each input and step, the outputs and steps that a way leads to; step 0 for neither."""
+    cell, picture = copies.painter.cell, copies.picture
+    found = {}
+    for name in cell.inputs:
+        for step in _steps(cell, name):
+            start = f"{name} @{step}" if step else name
+            ends = nx.descendants(picture, start) if start in picture else set()
+            found[name, step] = {
+                (output, at)
+                for output, value in cell.values("output").items()
+                for at in _steps(cell, value)
+                if (f"output {output} @{at}" if at else f"output {output}") in ends
+            }
+    return found
+
+
+def effects(cell: cellc.Cell) -> dict[tuple[str, int], set[tuple[str, int]]]:
+    """The same, found by changing an input at one step and looking at what the cell gives."""
+    trial = Trial(cell, 3, ragged=False, steps=STEPS, batch=1, size=3)
+    kind = compiled(cell, "numpy", "O0")
+    before, found = run(trial, kind), {}
+    outputs = cell.values("output")
+    for place, name in enumerate(cell.inputs):
+        given = trial.inputs[place]
+        for step in _steps(cell, name):
+            changed = np.array(given)
+            index = step - 1 if step else slice(None)
+            other = trial.rng.permuted(changed[index].ravel()).reshape(changed[index].shape)
+            changed[index] = (changed[index] + 1) % 3 if changed.dtype == int else other + 0.3
+            trial.inputs[place] = changed
+            after = run(trial, kind)
+            trial.inputs[place] = given
+            found[name, step] = {
+                (output, at)
+                for (output, value), a, b in zip(outputs.items(), before, after, strict=True)
+                for at in _steps(cell, value)
+                if np.any(a[at - 1] != b[at - 1] if at else a != b)
+            }
+    return found
+
+
+def run(trial: Trial, kind: type) -> list[Array]:
+    return listed(trial.run(kind, started=False)[0])
+
+
+def _steps(cell: cellc.Cell, value: str) -> list[int]:
+    axis = sequence_axis(cell.nodes[value].type.extent)
+    return [0] if axis is None else list(range(1, STEPS + 1))
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_ways_over_steps_are_what_outputs_depend_on(name: str) -> None:
+    cell = cellc.load(name)
+    drawn, real = paths(Copies(blocks_of(cell, whole=True), STEPS)), effects(cell)
+    for start, ends in real.items():
+        assert ends <= drawn[start]
+    if name not in SHUT:
+        assert drawn == real
+
+
+def test_layers_are_blocks_with_their_states_on_both_sides() -> None:
+    geometry, _ = closed(blocks_of(cellc.load("stacked_lstm")))
+    assert set(geometry.picture.edges) == {
+        ("x", "in lstm_1"), ("states in lstm_1", "in lstm_1"), ("in lstm_1", "nexts in lstm_1"),
+        ("in lstm_1", "dropped by 35"), ("dropped by 35", "in lstm_2"),
+        ("states in lstm_2", "in lstm_2"), ("in lstm_2", "nexts in lstm_2"),
+    }  # fmt: skip
+    assert len(geometry.rails) == 4
+
+
+def test_a_backward_layer_runs_from_right_to_left() -> None:
+    geometry, _ = unrolled(blocks_of(cellc.load("bidirectional_lstm")), STEPS)
+    across = {key: geometry.middle(key)[0] for key in geometry.picture}
+    forward, backward = ([f"in lstm_{way} @{step}" for step in (1, 2, 3)] for way in
+                         ("forward", "backward"))  # fmt: skip
+    assert sorted(forward, key=across.__getitem__) == forward
+    assert sorted(backward, key=across.__getitem__) == backward[::-1]
+    for step in (1, 2, 3):
+        assert geometry.picture.has_edge(f"x @{step}", f"in lstm_backward @{4 - step}")
+
+
+def test_a_decoder_follows_its_encoder() -> None:
+    geometry, _ = unrolled(blocks_of(cellc.load("seq2seq_lstm")), STEPS)
+    for layer in (1, 2):
+        first, second = f"in encoder_{layer} @3", f"in decoder_{layer} @1"
+        assert geometry.picture.has_edge(first, second)
+        assert geometry.middle(first)[1] == geometry.middle(second)[1]
+
+
+def test_a_grid_has_both_memories_along_both_axes() -> None:
+    geometry, _ = unrolled(blocks_of(cellc.load("grid_lstm_2d", L=3)), STEPS)
+    picture = geometry.picture
+    assert [key for key in picture if picture.nodes[key]["role"] == "block"].__len__() == 9
+    for depth in (1, 2, 3):
+        row = {geometry.middle(f"at {depth} @{step}")[1] for step in (1, 2, 3)}
+        assert len(row) == 1
+        assert picture.edges[f"at {depth} @1", f"at {depth} @2"]["label"].count("<I>") == 2
+    assert picture.edges["at 1 @1", "at 2 @1"]["label"].count("<I>") == 2
+
+
+def test_a_grid_of_three_dimensions_has_a_block_at_every_place() -> None:
+    drawing = cellc.draw("grid_lstm_3d", "unrolled", steps=2)
+    shown = texts(drawing)
+    assert [shown.count(f"{row}, {depth}") for row in (1, 2, 3) for depth in (1, 2)] == [2] * 6
+    assert "row ↗" in " ".join(shown)
+
+
+def test_what_is_expanded_shows_its_gates() -> None:
+    assert "tanh" not in texts(cellc.draw("stacked_lstm"))
+    assert "tanh" in texts(cellc.draw("stacked_lstm", expand="all"))
+    assert "tanh" in texts(cellc.draw("stacked_lstm", expand=["lstm_2"]))
+    assert joins(cellc.draw("stacked_lstm", expand="lstm_2")) >= 1
+    house = cellc.parse(NESTED)
+    assert "tower forward" in texts(cellc.draw(house))
+    assert "tower forward lstm 1" in texts(cellc.draw(house, expand="tower"))
+    assert "tanh" in texts(cellc.draw(house, expand=["tower", "lstm"]))
+
+
+def test_a_cell_alone_is_one_block_over_steps() -> None:
+    shown = texts(cellc.draw("phased_lstm", "unrolled", steps=4))
+    assert shown.count("phased") + shown.count("phased_lstm") == 4
+
+
+@pytest.mark.parametrize("name", [n for n in SPECS if cellc.load(n).applied])
+def test_frames_hold_what_is_opened_and_nothing_else(name: str) -> None:
+    blocks = blocks_of(cellc.load(name), "all")
+    geometry, stands_for, frames = opened(blocks)
+    check(geometry)
+    assert stands_for.keys() == step_values(blocks.painter.cell)
+    inside = blocks.opened_in()
+    for frame in frames:
+        (x, y), (width, height) = frame.middle, frame.size
+        there = {
+            key
+            for key in geometry.at
+            if abs(geometry.middle(key)[0] - x) < width / 2
+            and abs(geometry.middle(key)[1] - y) < height / 2
+        }
+        homes = [set(inside.get(key, ())) for key in there]
+        assert set.intersection(*homes)
+    labels = {label for labels in inside.values() for label in labels}
+    assert len(frames) == len(labels)
