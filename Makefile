@@ -47,6 +47,7 @@ bench: .venv/dev
 	$(BIN)/python benchmarks/scan.py --write
 	$(BIN)/python benchmarks/diagonals.py --write
 	$(BIN)/python benchmarks/compile_time.py
+	$(BIN)/python benchmarks/drawing.py
 
 format: .venv/dev
 	$(BIN)/ruff check --fix .

@@ -67,7 +67,7 @@ VIEWS: dict[str, tuple[str, dict[str, Any]]] = {
     "seq2seq": ("seq2seq_lstm", {"view": "unrolled", "steps": 2}),
     "grid": ("grid_lstm_2d", {"view": "unrolled"}),
     "grid3": ("grid_lstm_3d", {"view": "unrolled", "steps": 2}),
-    "cifg": ("cifg", {"base": "lstm", "captions": True, "legend": True}),
+    "cifg": ("cifg", {"base": "vanilla_lstm", "captions": True, "legend": True}),
     "compare": ("lstm", {"view": "compare"}),
 }
 

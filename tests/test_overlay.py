@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from functools import cache
 from itertools import permutations
 
@@ -17,9 +18,12 @@ from cellc.diagnostics import CellcError
 from cellc.frontend.lineage import lineage_of
 from cellc.resources import shipped_specs
 from cellc.views.geometry import Geometry
-from cellc.views.overlay import GHOST, lines_that_differ, overlay, placed, under_new_names, union
+from cellc.views.matching import GHOST
+from cellc.views.overlay import lines_that_differ, named_alike, overlay, placed, union
 from cellc.views.page import Page
 from cellc.views.painter import Painter
+from cellc.views.placement import rails_of
+from cellc.views.wires import rank_of
 from tests.test_geometry import check
 
 DERIVED = [name for name in shipped_specs() if cellc.load(name).lineage]
@@ -46,7 +50,8 @@ def painted(cell: cellc.Cell) -> Painter:
 def both(
     cell: cellc.Cell, base: cellc.Cell, renamed: dict[str, str] | None = None
 ) -> nx.DiGraph[str]:
-    return union(painted(cell), painted(under_new_names(base, renamed or {})))
+    new, old = named_alike(cell, base, renamed or {})
+    return union(painted(new), painted(old))
 
 
 @cache
@@ -63,7 +68,7 @@ def toy(body: str, more: str = "") -> cellc.Cell:
 
 
 def marks(picture: nx.DiGraph[str]) -> dict[str, str]:
-    return {key: mark for key, mark in picture.nodes(data="mark") if mark}
+    return {key: mark for key, mark in picture.nodes(data="mark") if mark != "both"}
 
 
 def part(picture: nx.DiGraph[str], without: str) -> nx.DiGraph[str]:
@@ -103,7 +108,9 @@ def test_everything_of_both_is_there_once(name: str, base: str) -> None:
     expected = bare(painted(cell).picture)
     assert dict(own.nodes.items()) == dict(expected.nodes.items())
     assert dict(own.edges.items()) == dict(expected.edges.items())
-    assert are_alike(part(picture, "added"), bare(painted(under_new_names(other, renamed)).picture))
+    assert are_alike(
+        part(picture, "added"), bare(painted(named_alike(cell, other, renamed)[1]).picture)
+    )
     if not renamed:
         assert are_alike(part(picture, "added"), bare(painted(other).picture))
     forward = [(a, b) for a, b in picture.edges if picture.nodes[b]["role"] != "state"]
@@ -130,8 +137,8 @@ def hangs_well(geometry: Geometry) -> None:
         others = {wires[e]["mark"] for e in through if e != ends}
         if way[0] in [w[0] for w in geometry.ways.values()] and others:
             assert wires[ends]["mark"] == "removed" or others != {"removed"}
-            if not wires[ends]["mark"] and not wires[ends]["diagonal"]:
-                assert others & {"", "changed"} or geometry.rails.intersection(through)
+            if wires[ends]["mark"] == "both" and not wires[ends]["diagonal"]:
+                assert others & {"both", "changed"} or geometry.rails.intersection(through)
 
 
 def test_two_cells_of_the_zoo_always_make_one_picture() -> None:
@@ -151,7 +158,7 @@ def test_a_cell_changes_nothing_of_itself(name: str) -> None:
     cell = cellc.load(name)
     picture = both(cell, cell)
     assert not marks(picture)
-    assert not any(mark for *_, mark in picture.edges(data="mark"))
+    assert {mark for *_, mark in picture.edges(data="mark")} == {"both"}
     expected = bare(painted(cell).picture)
     assert dict(part(picture, "none").nodes.items()) == dict(expected.nodes.items())
     assert lines_that_differ(cell, cell, {}) == []
@@ -197,7 +204,7 @@ def test_other_weights_are_a_change_too() -> None:
     assert (picture.edges["h", "h'"]["diagonal"], picture.edges["h", "h'"]["was"]["diagonal"]) == (
         True, False,
     )  # fmt: skip
-    assert picture.edges["x", "h'"]["mark"] == ""
+    assert picture.edges["x", "h'"]["mark"] == "both"
 
 
 def test_what_is_put_between_two_things_leaves_both() -> None:
@@ -211,7 +218,7 @@ def test_what_is_put_between_two_things_leaves_both() -> None:
 def test_renamed_values_are_the_same(name: str) -> None:
     picture = shipped(name, cellc.load(name).lineage[-1])
     for new in renames(name).values():
-        assert picture.nodes[new]["mark"] == ""
+        assert picture.nodes[new]["mark"] == "both"
     assert {mark for key, mark in marks(picture).items() if not key.startswith("next")} == {"added"}
     assert picture.nodes["next c"]["mark"] == "changed"
     base = cellc.load(name).lineage[-1]
@@ -237,11 +244,89 @@ def test_what_would_follow_from_itself_is_drawn_twice() -> None:
     assert are_alike(part(picture, "removed"), bare(painted(cell).picture))
 
 
+#: The operands of a box of the base, and those of two boxes of the cell; the second one is it.
+LIKEST = {
+    "more operands in common": ("abc", "a", "abdeg"),
+    "fewer other operands": ("abc", "abde", "abd"),
+}
+
+
+def boxes(*operands: str) -> cellc.Cell:
+    """A cell with one or two boxes that have no names, with these operands, in one product."""
+    given = [f"{name} = exp({number}*x)" for number, name in enumerate("abcdeg", 2)]
+    sums = [" + ".join(f"W_{n}{a}·{a}" for a in names) for n, names in enumerate(operands)]
+    factors = [f"tanh({text})" for text in sums] + ["x"][: 2 - len(sums)]
+    return toy("\n".join([*given, f"p = {'*'.join(factors)}", "h' = p + h*(a+b+c+d+e+g)"]))
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("case", LIKEST)
+def test_of_two_boxes_the_one_that_is_more_alike_is_that_of_the_base(
+    case: str, first: bool
+) -> None:
+    before, less, more = LIKEST[case]
+    picture = both(boxes(*((more, less) if first else (less, more))), boxes(before))
+    kept = {k for k, item in picture.nodes.items() if item["role"] == "learned"} - {
+        k for k, mark in marks(picture).items() if mark == "added"
+    }
+    wires = [(a, b) for a, b, mark in picture.edges(data="mark") if mark != "removed"]
+    assert sorted(a for a, b in wires if b in kept) == sorted(more)
+
+
+def test_a_box_with_the_same_operands_goes_before_one_with_the_same_use() -> None:
+    given = "a = exp(x)\nb = exp(h)\nc = exp(2*x)\n"
+    base = toy(f"{given}p = tanh(W·a + U·b)*x\nh' = p + c*h")
+    cell = toy(f"{given}p = tanh(W·a + U·b + V·c)*x\nq = tanh(A·a + B·b)*h\nh' = p*q + c*h")
+    picture = both(cell, base)
+    found = {picture.in_degree(k): item["mark"] for k, item in picture.nodes.items()
+             if item["role"] == "learned"}  # fmt: skip
+    assert found == {2: "both", 3: "added"}
+
+
+def test_what_is_there_does_not_go_by_what_is_gone() -> None:
+    cell, base = cellc.load("lstm"), cellc.load("gru")
+    rails = rails_of(both(cell, base))
+    assert rails == rails_of(painted(cell).picture)
+    assert rails_of(both(base, cell))[f"{GHOST}c"][-1] == f"next {GHOST}c"
+
+
+def test_a_base_that_derives_from_the_cell_gives_the_names() -> None:
+    cell, base = cellc.load("lstm"), cellc.load("zoneout_lstm")
+    back = {new: old for old, new in renames("zoneout_lstm").items()}
+    picture = both(cell, base, back)
+    mirrored = shipped("zoneout_lstm", "lstm")
+    opposite = {"added": "removed", "removed": "added"}
+    counts = [Counter(mark for _, mark in each.nodes(data="mark")) for each in (picture, mirrored)]
+    assert counts[0] == {opposite.get(m, m): n for m, n in counts[1].items()}
+    drawing = overlay(cell, base, back, Page("light", True, True))
+    assert drawing.stands_for["c'"] == "m"
+    assert drawing.stands_for.keys() == painted(cell).stands_for.keys()
+
+
+def test_names_that_would_be_those_of_two_values_stay() -> None:
+    cell, base = toy("a = tanh(x)\nb = exp(h)\nh' = a*b"), toy("a = exp(x)\nb = exp(h)\nh' = a*b")
+    assert named_alike(cell, base, {"a": "b"}) == (cell, base)
+    swapped = both(cell, toy("b = tanh(x)\na = exp(h)\nh' = a*b"), {"a": "b", "b": "a"})
+    assert not marks(swapped)
+
+
+def test_wires_of_both_find_their_way_first() -> None:
+    wires = [
+        {"mark": mark, "diagonal": diagonal, "start": False}
+        for mark, diagonal in [("both", False), ("added", False), ("both", True), ("added", True),
+                               ("removed", False), ("removed", True)]
+    ]  # fmt: skip
+    ranks = [rank_of(wire) for wire in wires]
+    assert ranks == sorted(set(ranks))
+    assert rank_of({"diagonal": False, "start": False}) == rank_of(wires[0])
+    assert rank_of({"diagonal": False, "start": True}) == rank_of(wires[2])
+
+
 def test_states_and_their_next_values_stay_together() -> None:
     picture = shipped("gru", "lstm")
     assert picture.nodes[f"{GHOST}c"]["role"] == "state"
     assert picture.nodes[f"next {GHOST}c"]["mark"] == "removed"
-    assert picture.nodes["h"]["mark"] == picture.nodes["x"]["mark"] == ""
+    assert picture.nodes["h"]["mark"] == picture.nodes["x"]["mark"] == "both"
 
 
 def test_marks_are_told_without_colours() -> None:
@@ -281,7 +366,7 @@ def test_large_pictures_are_marked_too() -> None:
     cell, base = cellc.load("seq2seq_lstm"), cellc.load("grid_lstm_3d")
     drawing = overlay(cell, base, {}, Page())
     assert drawing.engine == "dot"
-    assert "#0a7d45" in drawing.dot
+    assert "#00765a" in drawing.dot
     assert "#c23b2e" in drawing.dot
 
 

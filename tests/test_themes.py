@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
 
 import cellc
-from cellc.views.theme import THEMES
+from cellc.views.theme import MARKS, THEMES, Theme
 from tests.running import Array
 
 #: Linear RGB as those see it who lack one kind of cone (Machado, Oliveira & Fernandes 2009,
@@ -39,6 +40,7 @@ XYZ = np.array([
     [0.0193339, 0.1191920, 0.9503041],
 ])  # fmt: skip
 WHITE = XYZ.sum(1)
+COLOUR = r"#[0-9a-f]{6}"
 
 
 def linear(colour: str) -> Array:
@@ -82,6 +84,66 @@ def test_kinds_can_be_told_apart(name: str, sight: str) -> None:
         assert np.linalg.norm(fills[one] - fills[other]) >= 10, (one, other)
 
 
+def looks_of(theme: Theme, mark: str) -> list[dict[str, str]]:
+    """A box, its tint and a wire with a mark."""
+    role = "learned"
+    return [theme.looks(role, mark=mark), theme.halo(role, mark), theme.wire_looks(mark)]
+
+
+@pytest.mark.parametrize("name", THEMES)
+def test_text_can_be_read_on_every_mark(name: str) -> None:
+    theme = THEMES[name]
+    for mark in MARKS:
+        for role in ("learned", "circle", "number", "state", "input", "mixer"):
+            looks = theme.looks(role, mark=mark)
+            fill = looks.get("fillcolor", theme.paper)
+            assert contrast(looks.get("fontcolor", theme.ink), fill) >= 4.5
+    for ink, tint in theme.marks.values():
+        assert contrast(theme.ink, tint) >= 4.5
+        assert contrast(ink, theme.paper) >= 4.5
+        assert contrast(ink, tint) >= 3
+
+
+@pytest.mark.parametrize("name", ["light", "dark"])
+@pytest.mark.parametrize("sight", SIGHTS)
+def test_marks_can_be_told_apart_by_their_ink(name: str, sight: str) -> None:
+    theme = THEMES[name]
+    inks = {mark: theme.looks("learned", mark=mark)["color"] for mark in MARKS if mark}
+    seen = {mark: lab(SIGHTS[sight] @ linear(ink)) for mark, ink in inks.items()}
+    for one, other in combinations(seen, 2):
+        assert np.linalg.norm(seen[one] - seen[other]) >= 10, (one, other)
+
+
+@pytest.mark.parametrize("name", ["light", "dark"])
+@pytest.mark.parametrize("sight", SIGHTS)
+def test_tints_can_be_told_apart_and_from_the_paper(name: str, sight: str) -> None:
+    theme = THEMES[name]
+    tints = [theme.paper, theme.marks["added"][1], theme.marks["changed"][1]]
+    for one, other in combinations([lab(SIGHTS[sight] @ linear(tint)) for tint in tints], 2):
+        assert np.linalg.norm(one - other) >= 10
+
+
+@pytest.mark.parametrize("name", THEMES)
+def test_marks_can_be_told_apart_by_their_lines(name: str) -> None:
+    lines = []
+    for mark in MARKS[1:]:
+        box, _, wire = looks_of(THEMES[name], mark)
+        dashed, double = "dashed" in box["style"], "peripheries" in box
+        assert dashed == ("dashed" in wire.get("style", ""))
+        assert double == (":" in wire["color"])
+        lines.append((dashed, double, *(float(e.get("penwidth", 1)) > 2 for e in (box, wire))))
+    assert len(set(lines)) == len(lines)
+
+
+@pytest.mark.parametrize("name", THEMES)
+def test_a_picture_without_marks_has_no_ink_of_them(name: str) -> None:
+    theme = THEMES[name]
+    plain, halo, wire = looks_of(theme, "")
+    assert not halo
+    assert not wire
+    assert plain.keys().isdisjoint({"color", "fontcolor", "peripheries", "penwidth"})
+
+
 @pytest.mark.parametrize("name", ["light", "grey"])
 def test_kinds_differ_in_lightness(name: str) -> None:
     lightness = sorted(lab(linear(fill))[0] for fill in THEMES[name].fills.values())
@@ -90,7 +152,8 @@ def test_kinds_differ_in_lightness(name: str) -> None:
 
 def test_grey_is_grey() -> None:
     theme = THEMES["grey"]
-    for colour in (*theme.fills.values(), theme.ink, theme.wire, theme.paper, theme.frame):
+    marks = [colour for pair in theme.marks.values() for colour in pair]
+    for colour in (*theme.fills.values(), *marks, theme.ink, theme.wire, theme.paper, theme.frame):
         assert len({colour[1:3], colour[3:5], colour[5:7]}) == 1
 
 
@@ -112,6 +175,17 @@ def test_pictures_have_no_other_colours(name: str) -> None:
         found = {text.split('"')[0] for text in svg.split('fill="')[1:]}
         found |= {text.split('"')[0] for text in svg.split('stroke="')[1:]}
         assert found <= known
+
+
+@pytest.mark.parametrize("name", THEMES)
+def test_pictures_of_two_cells_have_no_other_colours(name: str) -> None:
+    theme = THEMES[name]
+    roles = ("state", "input", "learned", "circle", "number", "join")
+    looks = [theme.looks(role, kind, m) for role in roles for kind in ("", "time") for m in MARKS]
+    looks += [*theme.defaults, *(each for mark in MARKS for each in looks_of(theme, mark))]
+    known = re.findall(COLOUR, str(looks))
+    drawing = cellc.draw("phased_lstm", base="peephole_lstm", theme=name, captions=True)
+    assert {*re.findall(COLOUR, drawing.dot)} <= {*known}
 
 
 @pytest.mark.parametrize("view", ["gates", "unrolled", "ops", "compare", "backward"])

@@ -12,7 +12,7 @@ from itertools import takewhile
 
 import networkx as nx
 
-from cellc.views.painter import Painter, label_of
+from cellc.views.painter import Painter, label_of, value_of
 
 _SMALL = '<FONT POINT-SIZE="11">'
 _ENDS = ("state", "next", "input", "output")
@@ -76,13 +76,13 @@ class Blocks:
     def told(self, block: str) -> str:
         """The equations of a block, a line each."""
         equations, place = self.painter.equations, list(self.painter.cell.nodes)
-        names = {key.removesuffix(" linear") for key in self.members(block)}
+        names = {value_of(key) for key in self.members(block)}
         found = sorted(names & equations.keys(), key=place.index)
         return "\n".join(f"{name} = {equations[name]}" for name in found)
 
     def _named(self, key: str) -> str | None:
         """The block of a thing by its name; empty for none, None where it has no name."""
-        name = key.removesuffix(" linear").rstrip("'")
+        name = value_of(key).rstrip("'")
         if name.isdigit():
             return None
         place = self._place(name)
@@ -202,7 +202,7 @@ class Blocks:
 
     def _opened_of(self, key: str) -> tuple[str, ...]:
         """The opened cells that a value is in by its name."""
-        name = key.removesuffix(" linear").rstrip("'")
+        name = value_of(key).rstrip("'")
         return tuple(label for label in self._labels(name) if self._is_open(label))
 
     def names(self) -> list[str]:

@@ -14,11 +14,14 @@ import graphviz
 from cellc.views.geometry import Geometry, Size, Spot
 from cellc.views.strokes import curve, shortened
 from cellc.views.theme import Theme
-from cellc.views.wires import things_told, wire_looks
+from cellc.views.wires import things_told, to_the_front, wire_looks
 
 _FIXED = {"fixedsize": "true", "margin": "0"}
 _TEXT = {"shape": "none", "width": "0.1", "height": "0.1", "margin": "0"}
 _HEAD = 7.0
+
+#: How far a tint reaches beyond its thing, and how far apart two outlines are.
+_HALO, _APART = 6.0, 4.0
 
 
 @dataclass
@@ -57,20 +60,24 @@ class Canvas:
         keys = {key: self._next() for key in picture}
         for key, item in picture.nodes(data=True):
             self._thing(keys[key], key, item, geometry, origin)
-        for source, target, wire in picture.edges(data=True):
-            looks = wire_looks(picture, source, target)
-            looks |= {"penwidth": "2"} if (source, target) in geometry.rails else {}
+        dots: dict[Spot, str] = {}
+        for source, target, wire in to_the_front(picture):
+            looks = wire_looks(self.theme, picture, source, target)
+            looks = ({"penwidth": "2"} if (source, target) in geometry.rails else {}) | looks
             joins = picture.nodes[target]["role"] == "join"
             spots = geometry.line(source, target)
             self.wire((keys[source], keys[target]), spots, geometry.crossings, looks,
                       head=not joins, origin=origin)  # fmt: skip
             if wire["slot"]:
-                self.text(wire["slot"], _moved(geometry.beside(source, target), origin), 10)
+                beside = _moved(geometry.beside(source, target), origin)
+                ink = {k: looks[k] for k in ("fontcolor",) if k in looks}
+                self.text(wire["slot"], beside, 10, **ink)
             if wire.get("label"):
                 spot = _moved(geometry.along(source, target), origin)
                 self.text(f"<{wire['label']}>", spot, 12)
+            dots[geometry.start(source, target)] = looks.get("color", self.theme.wire).split(":")[0]
         for spot in geometry.forks:
-            self.dot(_moved(spot, origin))
+            self.dot(_moved(spot, origin), dots[spot])
 
     def _thing(
         self, node: str, key: str, item: Mapping[str, str], geometry: Geometry, origin: Spot
@@ -78,9 +85,24 @@ class Canvas:
         told = things_told(key, item)
         if name := told.pop("xlabel", ""):  # a point has no room inside
             self.text(name, _moved(geometry.above(key), origin), 15)
-        looks = self.theme.looks(item["role"], item.get("kind", ""))
         middle = _moved(geometry.middle(key), origin)
-        self.box(middle, geometry.sizes[key], {"label": "", **told, **looks}, node)
+        self.thing(middle, geometry.sizes[key], item, told, node)
+
+    def thing(
+        self,
+        middle: Spot,
+        size: Size,
+        item: Mapping[str, str],
+        told: Mapping[str, str],
+        node: str | None = None,
+    ) -> str:
+        """Something with a role, a kind and a mark, and its tint behind it; its name."""
+        role, mark = item["role"], item.get("mark", "")
+        if halo := self.theme.halo(role, mark):
+            self.box(middle, _larger(size, _HALO), halo)
+        looks = {"label": "", **told, **self.theme.looks(role, item.get("kind", ""), mark)}
+        outlines = int(looks.get("peripheries", 1))
+        return self.box(middle, _larger(size, _APART * (1 - outlines)), looks, node)
 
     def box(
         self, middle: Spot, size: Size, looks: Mapping[str, str], node: str | None = None
@@ -126,10 +148,9 @@ class Canvas:
         self.graph.node(self._next(), text, pos=_written(spot), fontsize=str(size),
                         **{**_TEXT, **looks})  # fmt: skip
 
-    def dot(self, spot: Spot) -> None:
+    def dot(self, spot: Spot, colour: str) -> None:
         """A point at which wires fork."""
-        looks = {"shape": "point", "width": "0.055", "color": self.theme.wire,
-                 "fillcolor": self.theme.wire}  # fmt: skip
+        looks = {"shape": "point", "width": "0.055", "color": colour, "fillcolor": colour}
         self.graph.node(self._next(), "", pos=_written(spot), **looks)
 
     def point(self, spot: Spot) -> str:
@@ -143,6 +164,11 @@ class Canvas:
     def _reach(self, low: Spot, high: Spot) -> None:
         self.low = min(self.low[0], low[0]), min(self.low[1], low[1])
         self.high = max(self.high[0], high[0]), max(self.high[1], high[1])
+
+
+def _larger(size: Size, by: float) -> Size:
+    """A size with so much more on every side."""
+    return size[0] + 2 * by, size[1] + 2 * by
 
 
 def _moved(spot: Spot, by: Spot) -> Spot:

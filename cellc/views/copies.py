@@ -13,7 +13,7 @@ import networkx as nx
 
 from cellc.ir.types import sequence_axis
 from cellc.views.blocks import Blocks, carried, states_label
-from cellc.views.painter import label_of
+from cellc.views.painter import label_of, value_of
 
 #: Ops that choose a step rather than compute: the step, of so many, that a value is read at.
 _READ_AT: dict[str, Callable[[int, int], int]] = {
@@ -57,7 +57,7 @@ class Copies:
         if kind == "output":
             name = self.painter.cell.values("output")[name]
         elif kind != "next":
-            name = key.removesuffix(" linear")
+            name = value_of(key)
         return sequence_axis(nodes[name].type.extent)
 
     def node(self, key: str, step: int) -> str:

@@ -16,6 +16,7 @@ from cellc.views.board import Board
 from cellc.views.placement import Placement
 from cellc.views.routing import BOX, PITCH, Router, Wire
 from cellc.views.tracks import Point, Way, corners
+from cellc.views.wires import rank_of
 
 Size = tuple[float, float]
 Spot = tuple[float, float]
@@ -42,16 +43,18 @@ def size_of(role: str, label: str) -> Size:
     if role in _FIXED:
         return _FIXED[role]
     rows = label.split("<BR/>")
-    width = max(map(_width, rows))
+    width = max(map(width_of, rows))
     if role == "circle":
         side = max(27.0, width + 9, 42.0 if len(rows) > 1 else 0)
         return side, side
     height = 28.0 + 14 * (len(rows) - 1)
     if role == "block":
-        return max(64.0, width + 18), height + 12
+        return max(64.0, width * 1.12 + 20), height + 12
     if role == "mixer":
         return max(34.0, width + 14), max(40.0, height + 8)
-    return max(36.0, width + (20 if role == "ellipse" else 14)), height
+    if role == "ellipse":
+        return max(36.0, width + 20 if len(rows) == 1 else width * 1.15 + 22), height
+    return max(36.0, width * 1.1 + 14), height
 
 
 def with_bars(picture: nx.DiGraph[str]) -> nx.DiGraph[str]:
@@ -66,7 +69,7 @@ def with_bars(picture: nx.DiGraph[str]) -> nx.DiGraph[str]:
     return changed
 
 
-def _width(row: str) -> float:
+def width_of(row: str) -> float:
     """How wide a line of a label is, roughly; what stands below or above is small."""
     small = "".join(re.findall(r"<SU[BP]>(.*?)</SU[BP]>", row))
     large = re.sub(r"<SU[BP]>.*?</SU[BP]>", "", row)
@@ -113,7 +116,7 @@ class Geometry:
         )
         router = Router(placement.at, placement.roles)
         router.route([
-            Wire(a, b, (a, b) in self.rails, wire["diagonal"] or wire["start"])
+            Wire(a, b, (a, b) in self.rails, rank_of(wire))
             for a, b, wire in picture.edges(data=True)
         ])  # fmt: skip
         self.ways = router.ways
@@ -170,7 +173,7 @@ class Geometry:
         """How much room the names of what wires carry need between columns."""
         labels = [label for _, _, label in self.picture.edges(data="label") if label]
         level = [label for label in labels if self.placement]
-        return [0.0, *(_width(label) * _OF_NAME + 28 for label in level)]
+        return [0.0, *(width_of(label) * _OF_NAME + 28 for label in level)]
 
     def spot(self, point: Point) -> Spot:
         """A point of tracks in the picture."""
@@ -192,17 +195,38 @@ class Geometry:
             spots[-1] = self._edge(target, spots[-1], spots[-2])
         return spots
 
+    def start(self, source: str, target: str) -> Spot:
+        """Where a wire leaves its source, or another wire of it."""
+        return self.spot(self.ways[source, target][0])
+
     def beside(self, source: str, target: str) -> Spot:
-        """Where a letter stands that belongs to the end of a wire."""
-        (_, by), (x, y) = self.line(source, target)[-2:]
+        """Where a letter stands that belongs to the end of a wire: on no other wire."""
+        (before, by), (x, y) = self.line(source, target)[-2:]
         if abs(by - y) < 0.01:
-            return x - 11, y + (6 if y >= self.middle(target)[1] - 1 else -6)
-        return x + 7, y + (10 if by > y else -10)
+            back = -11 if before < x else 11
+            low = 6 if y >= self.middle(target)[1] - 1 else -6
+            spots = [(x + back, y + low), (x + back, y - low), (x + 2 * back, y + low)]
+        else:
+            up = 10 if by > y else -10
+            spots = [(x + 7, y + up), (x - 7, y + up), (x + 7, y + 2 * up), (x - 7, y + 2 * up)]
+        return next((spot for spot in spots if self._is_clear(spot)), spots[0])
+
+    def _is_clear(self, spot: Spot) -> bool:
+        """Whether no wire runs through a letter."""
+        return not any(
+            min(a[0], b[0]) < spot[0] + 4 and max(a[0], b[0]) > spot[0] - 4
+            and min(a[1], b[1]) < spot[1] + 5 and max(a[1], b[1]) > spot[1] - 5
+            for a, b in self._pieces
+        )  # fmt: skip
+
+    @cached_property
+    def _pieces(self) -> list[tuple[Spot, Spot]]:
+        return [piece for ends in self.ways for piece in pairwise(self.line(*ends))]
 
     def along(self, source: str, target: str) -> Spot:
         """Where the name of what a wire carries stands: above its longest level piece."""
         spots = self.line(source, target)
-        width = _width(self.picture.edges[source, target]["label"]) * _OF_NAME
+        width = width_of(self.picture.edges[source, target]["label"]) * _OF_NAME
         level = [(a, b) for a, b in pairwise(spots) if abs(a[1] - b[1]) < 0.01]
         (x, y), (end, _) = max(
             level or [(spots[0], spots[1])], key=lambda p: abs(p[0][0] - p[1][0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import networkx as nx
 
@@ -10,6 +10,9 @@ from cellc.views.canvas import Canvas
 from cellc.views.geometry import Size
 
 _AWAY, _ROW, _WIDE = 36.0, 26.0, 190.0
+
+#: What signs with a tint need more than others.
+_MORE = 4.0
 _SWATCHES: dict[str, Size] = {
     "circle": (16.0, 16.0), "ellipse": (26.0, 16.0), "join": (5.0, 5.0), "bar": (5.0, 16.0)
 }  # fmt: skip
@@ -40,8 +43,10 @@ _WIRES = {
 }
 
 
-def add_legend(canvas: Canvas, picture: nx.DiGraph[str], rails: bool) -> None:
-    """Write to the right of a picture what is in it."""
+def add_legend(
+    canvas: Canvas, picture: nx.DiGraph[str], rails: bool, marks: Mapping[str, str]
+) -> None:
+    """Write to the right of a picture what is in it; ``marks`` says in words what marks mean."""
     x, y = canvas.high[0] + _AWAY, canvas.high[1] - _ROW / 2
     for role, kind, text in _things_in(picture):
         looks = {"label": "", "tooltip": " ", **canvas.theme.looks(role, kind)}
@@ -52,6 +57,19 @@ def add_legend(canvas: Canvas, picture: nx.DiGraph[str], rails: bool) -> None:
         ends = canvas.point((x - 14, y)), canvas.point((x + 14, y))
         canvas.wire(ends, [(x - 14, y), (x + 14, y)], (), looks)
         y = _say(canvas, text, x, y)
+    present = {item.get("mark") for item in (*picture.nodes.values(), *picture.edges.values())}
+    for mark in (mark for mark in marks if mark in present):
+        y -= _MORE
+        _add_mark(canvas, mark, x, y)
+        y = _say(canvas, marks[mark], x, y)
+
+
+def _add_mark(canvas: Canvas, mark: str, x: float, y: float) -> None:
+    """A wire and a thing with a mark."""
+    item = {"mark": mark, "role": "input" if mark == "both" else "number"}
+    thing = canvas.thing((x + 5, y), (22.0, 16.0), item, {"tooltip": " "})
+    ends = canvas.point((x - 22, y)), thing
+    canvas.wire(ends, [(x - 22, y), (x - 6, y)], (), canvas.theme.wire_looks(mark))
 
 
 def _say(canvas: Canvas, text: str, x: float, y: float) -> float:

@@ -52,7 +52,7 @@ def oblique(blocks: Blocks, steps: int, page: Page) -> tuple[Canvas, dict[str, s
         "time →",
         *(f"{axis} {arrow}" for axis, arrow in zip(blocks.painter.cell.axes, "↗↑", strict=True)),
     ]
-    canvas.text(",   ".join(axes), (canvas.low[0] + 70, canvas.low[1] + 10), 12)
+    canvas.text(",   ".join(axes), (canvas.low[0] + 110, canvas.low[1] + 10), 12)
     shown = {v: copies.node(key, steps) for v, key in blocks.painter.stands_for.items()}
     return canvas, shown
 

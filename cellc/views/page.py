@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cellc.ir import Cell
 from cellc.views.canvas import Canvas
 from cellc.views.caption import caption
 from cellc.views.drawing import Drawing
-from cellc.views.geometry import Geometry
+from cellc.views.geometry import Geometry, width_of
 from cellc.views.latex import latex
 from cellc.views.legend import add_legend
 from cellc.views.theme import Theme, theme_called
 
 _BELOW, _LINE = 12.0, 23.0
+
+#: Room for fonts that are wider than most.
+_LOOSE = 1.3
+
+#: A line of text in Graphviz's HTML with the mark whose ink it has, or none.
+Line = tuple[str, str]
 
 #: What makes a line of text that high.
 _TALL = '<FONT POINT-SIZE="19"> </FONT>'
@@ -35,20 +41,42 @@ class Page:
         """The theme. Raises CellcError ``unknown-theme``."""
         return theme_called(self.theme)
 
-    def finish(self, canvas: Canvas, cell: Cell, geometry: Geometry) -> None:
-        """Write what stands beside a picture and below it."""
+    def finish(
+        self,
+        canvas: Canvas,
+        cell: Cell,
+        geometry: Geometry,
+        lines: Sequence[Line] | None = None,
+        marks: Mapping[str, str] | None = None,
+    ) -> None:
+        """Write what stands beside a picture and below it.
+
+        Below are the equations of the cell, or other lines; ``marks`` says in words what those
+        in the picture mean.
+        """
         middle = canvas.middle
         if self.legend:
-            add_legend(canvas, geometry.picture, bool(geometry.rails))
-        self.caption(canvas, cell, middle)
+            add_legend(canvas, geometry.picture, bool(geometry.rails), marks or {})
+        self.caption(canvas, cell, middle, lines)
 
-    def caption(self, canvas: Canvas, cell: Cell, middle: float | None = None) -> None:
-        """Write the equations below a picture, around its middle."""
+    def caption(
+        self,
+        canvas: Canvas,
+        cell: Cell,
+        middle: float | None = None,
+        lines: Sequence[Line] | None = None,
+    ) -> None:
+        """Write the equations of a cell, or other lines, below a picture, around its middle."""
         if self.captions:
-            lines = caption(cell)
-            text = "".join(f'{line}{_TALL}<BR ALIGN="LEFT"/>' for line in lines)
+            lines = [("", line) for line in caption(cell)] if lines is None else lines
+            text = "".join(f'{self._inked(*line)}{_TALL}<BR ALIGN="LEFT"/>' for line in lines)
             x = canvas.middle if middle is None else middle
-            canvas.text(f"<{text}>", (x, canvas.low[1] - _BELOW - _LINE * len(lines) / 2), 14)
+            wide = _LOOSE * max((width_of(line) for _, line in lines), default=0.0)
+            canvas.text(f"<{text}>", (x, canvas.low[1] - _BELOW - _LINE * len(lines) / 2), 14,
+                        width=f"{wide / 72:.3f}")  # fmt: skip
+
+    def _inked(self, mark: str, text: str) -> str:
+        return f'<FONT COLOR="{self.colours.marks[mark][0]}">{text}</FONT>' if mark else text
 
     def drawing(self, cell: Cell, dot: str, engine: str, stands_for: Mapping[str, str]) -> Drawing:
         """The finished picture of a cell."""

@@ -21,8 +21,14 @@ from cellc.views.kinds import kind_of
 from cellc.views.names import Naming, Symbol, moment, step_values
 
 _AFFINE = "linear"
+
+#: What stands behind the name of a sum in that of the learned box before its circle.
+_BOX = " (linear)"
 _MOST_IN_CIRCLE = 2
 _SHORT, _LONGER = 5, "…"
+
+#: What gives a line room for what stands above.
+_STRUT = '<FONT POINT-SIZE="17">\u200a</FONT>'
 
 
 class _Terms(NamedTuple):
@@ -133,7 +139,7 @@ class Painter:
         """A circle that adds to a learned box what enters without a weight."""
         self._add(name, "circle", self._with_name(TABLE["add"].glyph, name))
         self.stands_for |= dict.fromkeys(terms.inside, name)
-        box = f"{name} {_AFFINE}"
+        box = box_of(name)
         self._paint_box(box, _AFFINE, "", terms._replace(inside=[]))
         del self.stands_for[box]
         for value in (box, *terms.plain):
@@ -282,7 +288,9 @@ class Painter:
             return label
         if self.naming.taken_apart(name).stem == label:  # the layer `linear`
             return label
-        return f'{label}<BR/><FONT POINT-SIZE="12">{self._label(name)}</FONT>'
+        below = self._label(name)
+        strut = _STRUT if "<SUP>" in below else ""
+        return f'{label}<BR/><FONT POINT-SIZE="12">{below}</FONT>{strut}'
 
     def _label(self, name: str, step: str = "") -> str:
         return label_of(self.naming.taken_apart(name.rstrip("'"), step))
@@ -309,6 +317,16 @@ class Painter:
         else:
             lines = [comment or TABLE[node.op.name].summary, shape]
         return "\n".join(filter(None, lines))
+
+
+def box_of(value: str) -> str:
+    """The learned box of a sum that is a circle, because something enters without a weight."""
+    return f"{value}{_BOX}"
+
+
+def value_of(key: str) -> str:
+    """The value that a thing of the picture is."""
+    return key.removesuffix(_BOX)
 
 
 def _merged(cell: Cell) -> dict[str, str]:

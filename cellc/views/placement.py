@@ -21,14 +21,20 @@ _FAR = 6
 
 
 def rails_of(picture: nx.DiGraph[str]) -> dict[str, list[str]]:
-    """The way of each protected state: from left to right without a learned box."""
+    """The way of each protected state: from left to right without a learned box.
+
+    What is there does not go by what is gone.
+    """
     roles = dict(picture.nodes(data="role"))
-    free = picture.subgraph(key for key in picture if roles[key] not in _GATES)
-    ways = {key: f"next {key}" for key in picture if roles[key] == "state"}
-    return {
-        key: nx.shortest_path(free, key, end) for key, end in ways.items()
-        if end in free and nx.has_path(free, key, end)
-    }  # fmt: skip
+    gates = [key for key, role in roles.items() if role in _GATES]
+    gone = [(a, b) for a, b, mark in picture.edges(data="mark") if mark == "removed"]
+    rails = {}
+    for key in (key for key, role in roles.items() if role == "state"):
+        is_gone, end = picture.nodes[key].get("mark") == "removed", f"next {key}"
+        free = nx.restricted_view(picture, gates, [] if is_gone else gone)
+        if end in free and nx.has_path(free, key, end):
+            rails[key] = nx.shortest_path(free, key, end)
+    return rails
 
 
 @dataclass

@@ -20,10 +20,10 @@ def ranked(title: str, picture: nx.DiGraph[str], page: Page) -> str:
         graph.node(
             keys[key],
             **things_told(key, item),
-            **page.colours.looks(item["role"], item.get("kind", "")),
+            **page.colours.looks(item["role"], item.get("kind", ""), item.get("mark", "")),
         )
     for source, target, wire in picture.edges(data=True):
-        looks = wire_looks(picture, source, target)
+        looks = wire_looks(page.colours, picture, source, target)
         looks |= {"headlabel": wire["slot"]} if wire["slot"] else {}
         looks |= {"label": f"<{wire['label']}>"} if wire.get("label") else {}
         graph.edge(keys[source], keys[target], **looks)

@@ -72,13 +72,13 @@ def centre(cell: Cell) -> Point:
 class Wire:
     """One edge of the picture; ``rail`` ones go first and straight.
 
-    ``broken`` ones go last, so that no solid wire forks from what is drawn in dashes.
+    Those of a lower ``rank`` go first, so that they fork from none of a higher one.
     """
 
     source: str
     target: str
     rail: bool = False
-    broken: bool = False
+    rank: int = 0
 
     @property
     def ends(self) -> Ends:
@@ -157,9 +157,9 @@ class Router:
         """How often all wires cross, and what they cost."""
         return sum(len(self._crossed([wire])) for wire in wires), self._price(wires)
 
-    def _length(self, wire: Wire) -> tuple[bool, bool, bool, int]:
+    def _length(self, wire: Wire) -> tuple[bool, int, bool, int]:
         (a, b), (c, d) = self.at[wire.source], self.at[wire.target]
-        return not wire.rail, wire.broken, a != c and b != d, abs(a - c) + abs(b - d)
+        return not wire.rail, wire.rank, a != c and b != d, abs(a - c) + abs(b - d)
 
     def _first(self, ordered: list[Wire]) -> list[Wire]:
         """Some way for each wire; one that finds none is tried before the others."""
@@ -169,7 +169,7 @@ class Router:
                     self._add(wire)
             except NoWay as found:
                 ordered = [found.wire, *(wire for wire in ordered if wire != found.wire)]
-                ordered.sort(key=lambda wire: (not wire.rail, wire.broken))
+                ordered.sort(key=lambda wire: (not wire.rail, wire.rank))
                 self._drop(ordered)
             else:
                 return ordered
