@@ -318,6 +318,7 @@ class _Drawer:
     def _frame_looks(self, frame: Frame) -> dict[str, str]:
         """A kernel says what it is below, since dashed wires pass above."""
         kind, share = _SHADES[frame.kind]
+        colour = self.theme.fills.get(kind, self.theme.ink)
         small = frame.kind == "kernel"
         title = escape(frame.title) if small else f"<B>{escape(frame.title)}</B>"
         more = f"{texts.small(frame.more)}{_LEFT}" if frame.more else ""
@@ -327,8 +328,8 @@ class _Drawer:
             "labelloc": "b" if small else "t",
             "labeljust": "r" if small else "l",
             "style": "rounded,filled",
-            "fillcolor": mixed(self.theme, kind, share),
-            "color": mixed(self.theme, "ink", 0.45),
+            "fillcolor": self.theme.mixed(colour, share),
+            "color": self.theme.mixed(self.theme.ink, 0.45),
             "penwidth": "0.7",
             "margin": "8",
         }
@@ -378,7 +379,7 @@ def looks(theme: Theme, role: str) -> dict[str, str]:
         "input": {"fillcolor": fill["given"]},
         "output": {"fillcolor": fill["given"]},
         "state": {"fillcolor": fill["state"], "style": "filled,rounded"},
-        "weight": {"fillcolor": mixed(theme, "learned", 0.5)},
+        "weight": {"fillcolor": theme.mixed(fill["learned"], 0.5)},
         "learned": {"fillcolor": fill["learned"]},
         "op": {"fillcolor": fill["op"], **round_},
         "reduction": {"fillcolor": fill["norm"], **round_},
@@ -386,12 +387,5 @@ def looks(theme: Theme, role: str) -> dict[str, str]:
         "part": {"fillcolor": theme.paper},
         "initial": {"shape": "plaintext", "style": "solid"},
     }
-    outline = mixed(theme, "ink", 0.8)
+    outline = theme.mixed(theme.ink, 0.8)
     return {"shape": "box", "style": "filled", "color": outline, "penwidth": "0.8"} | own[role]
-
-
-def mixed(theme: Theme, kind: str, share: float) -> str:
-    """A colour between that of the paper and a fill, or the ink: so much of the latter."""
-    strong = theme.ink if kind == "ink" else theme.fills[kind]
-    pairs = [(int(theme.paper[n : n + 2], 16), int(strong[n : n + 2], 16)) for n in (1, 3, 5)]
-    return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in pairs)

@@ -109,11 +109,14 @@ class Theme:
         line = f"{ink}:{self.paper}:{ink}" if mark == "changed" else ink
         return {"color": line, "fontcolor": ink, **_LINES[mark][1]}
 
+    def mixed(self, colour: str, share: float) -> str:
+        """So much of a colour, and the rest of the paper's."""
+        both = [[int(each[k : k + 2], 16) for k in (1, 3, 5)] for each in (self.paper, colour)]
+        parts = (round(a + (b - a) * share) for a, b in zip(*both, strict=True))
+        return "#" + "".join(f"{part:02x}" for part in parts)
+
     def _pale(self, colour: str) -> str:
-        """A colour with a share of the paper's."""
-        both = [[int(each[k : k + 2], 16) for k in (1, 3, 5)] for each in (colour, self.paper)]
-        mixed = (round(a + (b - a) * _PALE) for a, b in zip(*both, strict=True))
-        return "#" + "".join(f"{part:02x}" for part in mixed)
+        return self.mixed(colour, 1 - _PALE)
 
     @property
     def defaults(self) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
