@@ -51,7 +51,8 @@ def draw(
       blocks; ``expand`` opens those of a name, or ``all``. With a ``base``, what differs from
       that cell is tinted; ``renamed`` says what its values are called in this one. Where both
       are given by their names, their specs say it.
-    - ``unrolled``: blocks over so many ``steps``, and what they carry between them.
+    - ``unrolled``: blocks over so many ``steps``, and what they carry between them; ``expand``
+      as above.
     - ``ops``: all values as the compiler sees them at an optimisation ``level``, by when they
       are computed.
     - ``compare``: the ops of the cell as written and as optimised, side by side.
@@ -63,6 +64,8 @@ def draw(
     if view not in VIEWS:
         known = ", ".join(f"`{name}`" for name in VIEWS)
         fail("unknown-view", f"there is no view `{view}`", hints=(f"known: {known}",))
+    if base is not None and view != "gates":
+        fail("unknown-view", f"what differs is shown by the view `gates`, not by `{view}`")
     if renamed is None and isinstance(cell, str) and isinstance(base, str):
         renamed = renamed_in(cell, base)
     opened = (expand,) if isinstance(expand, str) else tuple(expand)
@@ -94,7 +97,7 @@ def _gates(cell: Cell, wish: Wish) -> Drawing:
 
 
 def _unrolled(cell: Cell, wish: Wish) -> Drawing:
-    return over_steps(cell, wish.steps, wish.page)
+    return over_steps(cell, wish.steps, wish.page, wish.expand)
 
 
 def _ops(cell: Cell, wish: Wish) -> Drawing:

@@ -66,6 +66,14 @@ def test_shipped_cells_are_laid_out_well_over_steps(name: str) -> None:
     assert set(stands_for.values()) <= set(geometry.picture)
 
 
+@pytest.mark.parametrize("name", ["lstm", "stacked_lstm", "bidirectional_lstm", "seq2seq_lstm"])
+def test_gates_are_laid_out_well_over_steps(name: str) -> None:
+    blocks = blocks_of(cellc.load(name), "all")
+    assert not blocks.closed
+    check(unrolled(blocks, 2)[0])
+    assert texts(cellc.draw(name, "unrolled", expand="all", steps=2)).count("tanh") >= 4
+
+
 @pytest.mark.parametrize("name", [n for n in SPECS if cellc.load(n).applied])
 def test_networks_are_laid_out_well_when_closed(name: str) -> None:
     blocks = blocks_of(cellc.load(name))

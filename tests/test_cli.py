@@ -173,6 +173,34 @@ def test_draw_writes_a_picture() -> None:
     assert "unwritable" in run("draw", "gru", "-o", "gru.gif", status=1).output
 
 
+def test_draw_has_views() -> None:
+    for number, options in enumerate([
+        ["--view", "unrolled", "--steps", "2"], ["--view", "compare", "--level", "1"],
+        ["--view", "backward", "--theme", "dark"], ["--diff", "lstm", "--legend", "--captions"],
+        ["--expand", "all"],
+    ]):  # fmt: skip
+        run("draw", "gru", *options, "-o", f"{number}.svg")
+        assert "<title>gru</title>" in Path(f"{number}.svg").read_text()
+    pictures = {Path(f"{number}.svg").read_text() for number in range(5)}
+    assert len(pictures) == 5
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (["--view", "gate"], "unknown-view"),
+        (["--view", "ops", "--diff", "lstm"], "unknown-view"),
+        (["--theme", "neon"], "unknown-theme"),
+        (["--expand", "lstm"], "unknown-part"),
+        (["--diff", "lsmt"], "unknown-cell"),
+    ],
+)
+def test_draw_refuses_what_it_does_not_know(options: list[str], code: str) -> None:
+    result = run("draw", "gru", *options, status=1)
+    assert f"error[{code}]" in result.output
+    assert not Path("gru.svg").exists()
+
+
 def test_ir_prints_what_parses() -> None:
     parse_cell(run("ir", "lstm").stdout, TABLE)
     parse_cell(run("ir", "lstm", "-O", "O2").stdout, TABLE)

@@ -14,7 +14,7 @@ import networkx as nx
 
 from cellc.diagnostics import fail
 from cellc.ir import Cell
-from cellc.views.blocks import Blocks
+from cellc.views.blocks import ALL, Blocks
 from cellc.views.canvas import Canvas
 from cellc.views.closed import closed
 from cellc.views.drawing import Drawing
@@ -64,10 +64,14 @@ def overview(cell: Cell, page: Page, expand: Collection[str]) -> Drawing:
     return diagram(cell, page)
 
 
-def over_steps(cell: Cell, steps: int, page: Page) -> Drawing:
-    """The cell over so many steps."""
-    blocks = Blocks(_painted(cell), whole=True)
-    if len(cell.axes) == _DEEP:
+def over_steps(cell: Cell, steps: int, page: Page, expand: Collection[str]) -> Drawing:
+    """The cell over so many steps, with applied cells closed, but for those to ``expand``.
+
+    Raises CellcError ``unknown-part`` for one that is not there.
+    """
+    blocks = Blocks(_painted(cell), expand, whole=ALL not in expand)
+    _check(blocks)
+    if len(cell.axes) == _DEEP and not expand:
         canvas, stands_for = oblique(blocks, steps, page)
         page.caption(canvas, cell)
         return page.drawing(cell, canvas.source, "nop2", stands_for)
