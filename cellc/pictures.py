@@ -9,13 +9,16 @@ from cellc import driver
 from cellc.diagnostics import fail
 from cellc.frontend.library import path_of
 from cellc.frontend.lineage import lineage_of
+from cellc.frontend.suggest import did_you_mean
 from cellc.ir import Cell
+from cellc.passes.levels import level_called
 from cellc.passes.plan import plan
 from cellc.views.diagram import over_steps, overview
 from cellc.views.drawing import Drawing
 from cellc.views.ops_view import ops_view, side_by_side
 from cellc.views.overlay import overlay
 from cellc.views.page import Page
+from cellc.views.theme import THEMES
 
 
 @dataclass(frozen=True)
@@ -59,19 +62,46 @@ def draw(
     - ``backward``: the ops of the derived cell, which computes the gradients.
 
     ``theme`` is light, dark or grey, ``captions`` writes the equations under the picture and
-    ``legend`` beside it what colours and lines mean. Raises CellcError.
+    ``legend`` beside it what colours and lines mean. What a view has no use for is refused.
+    Raises CellcError.
     """
-    if view not in VIEWS:
-        known = ", ".join(f"`{name}`" for name in VIEWS)
-        fail("unknown-view", f"there is no view `{view}`", hints=(f"known: {known}",))
-    if base is not None and view != "gates":
-        fail("unknown-view", f"what differs is shown by the view `gates`, not by `{view}`")
+    opened = (expand,) if isinstance(expand, str) else tuple(expand)
+    check_wish(view, theme, steps, against=base is not None, opened=bool(opened))
+    if renamed is not None and base is None:
+        fail("not-in-this-view", "`renamed` is about values of a base, and there is no `base`")
     if renamed is None and isinstance(cell, str) and isinstance(base, str):
         renamed = renamed_in(cell, base)
-    opened = (expand,) if isinstance(expand, str) else tuple(expand)
     page = Page(theme, captions, legend)
     other = None if base is None else _loaded(base)
-    return VIEWS[view](_loaded(cell), Wish(page, other, renamed or {}, opened, steps, level))
+    wish = Wish(page, other, renamed or {}, opened, steps, level_called(level))
+    return VIEWS[view](_loaded(cell), wish)
+
+
+def check_wish(view: str, theme: str, steps: int, *, against: bool, opened: bool) -> None:
+    """Find what is wrong with a picture before there is a cell.
+
+    ``against`` says whether there is a base, ``opened`` whether something is to be opened.
+    Raises CellcError.
+    """
+    _check_name("view", view, VIEWS)
+    _check_name("theme", theme, THEMES)
+    if against and view != "gates":
+        message = f"what differs is shown by the view `gates`, not by `{view}`"
+        fail("not-in-this-view", message)
+    if opened and view not in OPENING:
+        fail("not-in-this-view", f"the view `{view}` shows all ops; there is nothing to open")
+    if opened and against:
+        fail("not-in-this-view", "what differs is shown with everything opened already")
+    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
+        hints = ("a whole number above zero is asked for, such as 3",)
+        fail("not-a-step-count", f"a cell cannot be drawn over {steps} steps", hints=hints)
+
+
+def _check_name(what: str, name: str, known: Iterable[str]) -> None:
+    if name not in known:
+        listed = f"known: {', '.join(f'`{each}`' for each in known)}"
+        hints = (*did_you_mean(name, known), listed)
+        fail(f"unknown-{what}", f"there is no {what} `{name}`", hints=hints)
 
 
 def renamed_in(name: str, base: str) -> Mapping[str, str]:
@@ -125,3 +155,6 @@ VIEWS: dict[str, Callable[[Cell, Wish], Drawing]] = {
     "compare": _compare,
     "backward": _backward,
 }
+
+#: The views in which applied cells are closed, and may be opened.
+OPENING = ("gates", "unrolled")

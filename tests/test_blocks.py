@@ -10,11 +10,14 @@ import cellc
 from cellc.ir.types import sequence_axis
 from cellc.resources import shipped_specs
 from cellc.views.blocks import Blocks
+from cellc.views.board import Board
 from cellc.views.closed import closed
 from cellc.views.copies import Copies
+from cellc.views.geometry import Geometry
 from cellc.views.names import step_values
-from cellc.views.opened import opened
+from cellc.views.opened import frames, opened
 from cellc.views.painter import Painter
+from cellc.views.placement import Placement
 from cellc.views.unrolled import unrolled
 from tests.running import Array, Trial, compiled, listed
 from tests.test_diagram import joins, texts
@@ -41,6 +44,26 @@ input x[H]
 e = x -> residual(gru) -> stack(residual(lstm), layers = 2)
 output e -> mean -> linear(K)
 """
+DROPPED = """
+network dropped
+input x[I]
+dim K labels
+a = x -> lstm(H) -> dropout(0.5)
+b = a -> gru(H) -> dropout(0.2)
+output (b + a) -> lstm(H) -> linear(K)
+"""
+CLASSIFIER = """
+network classifier
+input x[I]
+dim K labels
+output x -> bidirectional(lstm) -> last -> linear(K)
+"""
+MEAN = """
+network mean_of_both
+input x[I]
+dim K labels
+output x -> stack(bidirectional(lstm), layers = 2) -> mean -> linear(K)
+"""
 CALLED = """
 cell called
 input x[I]
@@ -48,7 +71,18 @@ state h[H], c[H]
 h', c' = lstm(x, h, c)
 output h'
 """
-CELLS = {"nested": NESTED, "a row of layers": ROW, "a cell as a function": CALLED}
+CELLS = {
+    "dropped": DROPPED,
+    "classifier": CLASSIFIER,
+    "mean": MEAN,
+    "nested": NESTED,
+    "a row of layers": ROW,
+    "a cell as a function": CALLED,
+}
+
+
+def laid_out(placement: Placement | Board) -> Geometry:
+    return Geometry(placement.picture, placement)
 
 
 def blocks_of(cell: cellc.Cell, *opened: str, whole: bool = False) -> Blocks:
@@ -60,7 +94,8 @@ def blocks_of(cell: cellc.Cell, *opened: str, whole: bool = False) -> Blocks:
 @pytest.mark.parametrize("name", SPECS)
 def test_shipped_cells_are_laid_out_well_over_steps(name: str) -> None:
     blocks = blocks_of(cellc.load(name), whole=True)
-    geometry, stands_for = unrolled(blocks, STEPS)
+    board, stands_for = unrolled(blocks, STEPS)
+    geometry = laid_out(board)
     check(geometry)
     assert stands_for.keys() == step_values(blocks.painter.cell)
     assert set(stands_for.values()) <= set(geometry.picture)
@@ -70,14 +105,15 @@ def test_shipped_cells_are_laid_out_well_over_steps(name: str) -> None:
 def test_gates_are_laid_out_well_over_steps(name: str) -> None:
     blocks = blocks_of(cellc.load(name), "all")
     assert not blocks.closed
-    check(unrolled(blocks, 2)[0])
+    check(laid_out(unrolled(blocks, 2)[0]))
     assert texts(cellc.draw(name, "unrolled", expand="all", steps=2)).count("tanh") >= 4
 
 
 @pytest.mark.parametrize("name", [n for n in SPECS if cellc.load(n).applied])
 def test_networks_are_laid_out_well_when_closed(name: str) -> None:
     blocks = blocks_of(cellc.load(name))
-    geometry, stands_for = closed(blocks)
+    board, stands_for = closed(blocks)
+    geometry = laid_out(board)
     check(geometry)
     assert stands_for.keys() == step_values(blocks.painter.cell)
     assert set(stands_for.values()) <= set(geometry.picture)
@@ -86,8 +122,8 @@ def test_networks_are_laid_out_well_when_closed(name: str) -> None:
 @pytest.mark.parametrize("name", CELLS)
 def test_other_networks_are_laid_out_well(name: str) -> None:
     cell = cellc.parse(CELLS[name])
-    check(closed(blocks_of(cell))[0])
-    check(unrolled(blocks_of(cell, whole=True), STEPS)[0])
+    check(laid_out(closed(blocks_of(cell))[0]))
+    check(laid_out(unrolled(blocks_of(cell, whole=True), STEPS)[0]))
 
 
 def paths(copies: Copies) -> dict[tuple[str, int], set[tuple[str, int]]]:
@@ -151,18 +187,36 @@ def test_ways_over_steps_are_what_outputs_depend_on(name: str) -> None:
         assert drawn == real
 
 
+@pytest.mark.parametrize("name", CELLS)
+def test_so_are_those_of_other_networks(name: str) -> None:
+    cell = cellc.parse(CELLS[name])
+    assert paths(Copies(blocks_of(cell, whole=True), STEPS)) == effects(cell)
+
+
+def test_dropout_is_between_what_it_is_written_between() -> None:
+    geometry = laid_out(closed(blocks_of(cellc.parse(DROPPED)))[0])
+    around = {
+        (*geometry.picture.predecessors(key), *geometry.picture.successors(key))
+        for key in geometry.picture
+        if key.startswith("dropped")
+    }
+    total = next(key for key, item in geometry.picture.nodes(data=True) if item["label"] == "+")
+    assert around == {("in a", total, "in b"), ("in b", total)}
+
+
 def test_layers_are_blocks_with_their_states_on_both_sides() -> None:
-    geometry, _ = closed(blocks_of(cellc.load("stacked_lstm")))
+    geometry = laid_out(closed(blocks_of(cellc.load("stacked_lstm")))[0])
     assert set(geometry.picture.edges) == {
-        ("x", "in lstm_1"), ("states in lstm_1", "in lstm_1"), ("in lstm_1", "nexts in lstm_1"),
+        ("x", "in lstm_1"),
+        ("states of in lstm_1", "in lstm_1"), ("in lstm_1", "next states of in lstm_1"),
         ("in lstm_1", "dropped by 35"), ("dropped by 35", "in lstm_2"),
-        ("states in lstm_2", "in lstm_2"), ("in lstm_2", "nexts in lstm_2"),
+        ("states of in lstm_2", "in lstm_2"), ("in lstm_2", "next states of in lstm_2"),
     }  # fmt: skip
     assert len(geometry.rails) == 4
 
 
 def test_a_backward_layer_runs_from_right_to_left() -> None:
-    geometry, _ = unrolled(blocks_of(cellc.load("bidirectional_lstm")), STEPS)
+    geometry = laid_out(unrolled(blocks_of(cellc.load("bidirectional_lstm")), STEPS)[0])
     across = {key: geometry.middle(key)[0] for key in geometry.picture}
     forward, backward = ([f"in lstm_{way} @{step}" for step in (1, 2, 3)] for way in
                          ("forward", "backward"))  # fmt: skip
@@ -173,7 +227,7 @@ def test_a_backward_layer_runs_from_right_to_left() -> None:
 
 
 def test_a_decoder_follows_its_encoder() -> None:
-    geometry, _ = unrolled(blocks_of(cellc.load("seq2seq_lstm")), STEPS)
+    geometry = laid_out(unrolled(blocks_of(cellc.load("seq2seq_lstm")), STEPS)[0])
     for layer in (1, 2):
         first, second = f"in encoder_{layer} @3", f"in decoder_{layer} @1"
         assert geometry.picture.has_edge(first, second)
@@ -181,7 +235,7 @@ def test_a_decoder_follows_its_encoder() -> None:
 
 
 def test_a_grid_has_both_memories_along_both_axes() -> None:
-    geometry, _ = unrolled(blocks_of(cellc.load("grid_lstm_2d", L=3)), STEPS)
+    geometry = laid_out(unrolled(blocks_of(cellc.load("grid_lstm_2d", L=3)), STEPS)[0])
     picture = geometry.picture
     assert [key for key in picture if picture.nodes[key]["role"] == "block"].__len__() == 9
     for depth in (1, 2, 3):
@@ -217,11 +271,13 @@ def test_a_cell_alone_is_one_block_over_steps() -> None:
 @pytest.mark.parametrize("name", [n for n in SPECS if cellc.load(n).applied])
 def test_frames_hold_what_is_opened_and_nothing_else(name: str) -> None:
     blocks = blocks_of(cellc.load(name), "all")
-    geometry, stands_for, frames = opened(blocks)
+    placement, stands_for = opened(blocks)
+    geometry = laid_out(placement)
+    around = list(frames(blocks, geometry))
     check(geometry)
     assert stands_for.keys() == step_values(blocks.painter.cell)
     inside = blocks.opened_in()
-    for frame in frames:
+    for frame in around:
         (x, y), (width, height) = frame.middle, frame.size
         there = {
             key
@@ -232,4 +288,4 @@ def test_frames_hold_what_is_opened_and_nothing_else(name: str) -> None:
         homes = [set(inside.get(key, ())) for key in there]
         assert set.intersection(*homes)
     labels = {label for labels in inside.values() for label in labels}
-    assert len(frames) == len(labels)
+    assert len(around) == len(labels)

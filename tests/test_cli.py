@@ -189,7 +189,9 @@ def test_draw_has_views() -> None:
     ("options", "code"),
     [
         (["--view", "gate"], "unknown-view"),
-        (["--view", "ops", "--diff", "lstm"], "unknown-view"),
+        (["--view", "ops", "--diff", "lstm"], "not-in-this-view"),
+        (["--view", "ops", "--expand", "all"], "not-in-this-view"),
+        (["--diff", "lstm", "--expand", "all"], "not-in-this-view"),
         (["--theme", "neon"], "unknown-theme"),
         (["--expand", "lstm"], "unknown-part"),
         (["--diff", "lsmt"], "unknown-cell"),
@@ -199,6 +201,40 @@ def test_draw_refuses_what_it_does_not_know(options: list[str], code: str) -> No
     result = run("draw", "gru", *options, status=1)
     assert f"error[{code}]" in result.output
     assert not Path("gru.svg").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "says", "status"),
+    [
+        (["-o", "gru.gif"], "error[unwritable]", 1),
+        (["--view", "gate"], "error[unknown-view]", 1),
+        (["--theme", "neon"], "error[unknown-theme]", 1),
+        (["--diff", "lsmt"], "error[unknown-cell]", 1),
+        (["--view", "ops", "--expand", "all"], "error[not-in-this-view]", 1),
+        (["--level", "9"], "is none of", 2),
+        (["--size", "L"], "is no size", 2),
+    ],
+)
+def test_watching_ends_at_once_where_no_save_helps(
+    options: list[str], says: str, status: int
+) -> None:
+    Path("mine.cell").write_text(shipped_specs()["gru"].read_text())
+    result = run("draw", "mine.cell", "--watch", *options, status=status)
+    assert says in result.output
+    assert "watching" not in result.output
+
+
+def test_watching_needs_a_folder() -> None:
+    said = run("draw", "nowhere/mine.cell", "--watch", status=1).output
+    assert "error[unreadable-file]: there is no folder" in said
+
+
+def test_both_cells_of_a_picture_have_the_sizes_that_they_know() -> None:
+    run("draw", "grid_lstm_2d", "--diff", "grid_lstm_2d", "-s", "L=3", "--captions", "-o", "a.svg")
+    assert "no equation differs" in Path("a.svg").read_text()
+    run("draw", "highway", "--diff", "lstm", "-s", "L=3", "-o", "b.svg")
+    run("draw", "lstm", "--diff", "highway", "-s", "L=3", "-o", "c.svg")
+    assert "neither cell" in run("draw", "lstm", "--diff", "gru", "-s", "L=3", status=2).output
 
 
 def test_ir_prints_what_parses() -> None:

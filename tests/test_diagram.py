@@ -139,7 +139,7 @@ def test_names_of_joined_values_are_drawn() -> None:
 def test_wires_mean_the_same_wherever_graphviz_places_them(monkeypatch: pytest.MonkeyPatch) -> None:
     cell = optimise(cellc.load("peephole_lstm"), "O0")
     placed = diagram(cell)
-    monkeypatch.setattr("cellc.views.diagram._MOST_ROUTED", 0)
+    monkeypatch.setattr("cellc.views.placed._MOST_ROUTED", 0)
     free = diagram(cell)
     assert (placed.engine, free.engine) == ("nop2", "dot")
     assert free.dot.count("style=dashed") == placed.dot.count("style=dashed") == 3

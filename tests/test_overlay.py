@@ -19,10 +19,13 @@ from cellc.frontend.lineage import lineage_of
 from cellc.resources import shipped_specs
 from cellc.views.geometry import Geometry
 from cellc.views.matching import GHOST
-from cellc.views.overlay import lines_that_differ, named_alike, overlay, placed, union
+from cellc.views.overlay import lines_that_differ, named_alike, overlay, union
 from cellc.views.page import Page
 from cellc.views.painter import Painter
-from cellc.views.placement import rails_of
+from cellc.views.placed import placed
+from cellc.views.placement import Placement, rails_of
+from cellc.views.routing import NoWay, Router, Wire
+from cellc.views.theme import THEMES
 from cellc.views.wires import rank_of
 from tests.test_geometry import check
 
@@ -362,12 +365,47 @@ def test_captions_are_what_differs() -> None:
     assert "param W_h[H, H] = identity()" in told
 
 
-def test_large_pictures_are_marked_too() -> None:
-    cell, base = cellc.load("seq2seq_lstm"), cellc.load("grid_lstm_3d")
-    drawing = overlay(cell, base, {}, Page())
+@pytest.mark.parametrize("theme", THEMES)
+def test_large_pictures_are_told_too(theme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cellc.views.placed._MOST_ROUTED", 10)
+    drawing = overlay(*loaded("cifg", "vanilla_lstm"), Page(theme, True, True))
     assert drawing.engine == "dot"
-    assert "#00765a" in drawing.dot
-    assert "#c23b2e" in drawing.dot
+    for ink, _ in (THEMES[theme].marks[mark] for mark in ("added", "removed")):
+        assert ink in drawing.dot
+    shown = [
+        re.sub(r"<[^>]*>", "", line).replace("\xa0", " ") for line in drawing.svg().splitlines()
+    ]
+    for says in ("in both", "only in cifg", "only in vanilla_lstm", "one op", "diagonal weight",
+                 "weights, then the function", "+  ft = 1 − it"):  # fmt: skip
+        assert says in shown
+    assert "other operands or weights" not in shown
+    bare = overlay(*loaded("cifg", "vanilla_lstm"), Page(theme))
+    assert "only in" not in bare.svg()
+    assert "ft = " not in re.sub(r"<[^>]*>", "", bare.svg())
+
+
+def test_there_are_places_for_a_picture_unless_it_is_too_large() -> None:
+    picture = painted(cellc.load("lstm")).picture
+    geometry = placed(picture)
+    assert geometry is not None
+    assert set(geometry.at) == set(picture)
+    placement = Placement(picture)
+    again = placed(picture, placement)
+    assert again is not None
+    assert again.placement is placement
+    many: nx.DiGraph[str] = nx.DiGraph()
+    many.add_nodes_from(map(str, range(251)), role="circle", label="+", tooltip="", kind="")
+    assert placed(many) is None
+
+
+def test_a_wire_without_a_way_leaves_a_picture_without_places(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_: Router, wires: list[Wire]) -> None:
+        raise NoWay(wires[0])
+
+    monkeypatch.setattr("cellc.views.geometry.Router.route", refuse)
+    assert placed(painted(cellc.load("lstm")).picture) is None
 
 
 def test_an_unknown_theme_is_refused() -> None:

@@ -7,12 +7,14 @@ import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
+from math import sqrt
 
 import pytest
 
 import cellc
 from cellc.passes.pipelines import optimise
 from cellc.resources import shipped_specs
+from cellc.views.drawing import Drawing
 from cellc.views.geometry import Geometry
 from cellc.views.names import step_values
 from cellc.views.painter import Painter, value_of
@@ -101,14 +103,47 @@ def test_texts_are_inside_of_the_picture_and_of_their_things(name: str, view: st
         assert right <= high_x + 4 + 0.03 * (right - left)
         assert low_y <= y - 0.8 * size
         assert y <= high_y
-        shape = next((parent.find(f"{SVG}{t}") for t in ("polygon", "path")
-                      if parent.find(f"{SVG}{t}") is not None), None)  # fmt: skip
-        if parent.get("class") == "node" and shape is not None:
-            box = _box(shape)
-            assert box[0] - 1 <= left
-            assert right <= box[1] + 1
-            assert box[2] <= y - 0.7 * size
-            assert y <= box[3]
+        if parent.get("class") == "node":
+            round_ = parent.find(f"{SVG}ellipse")
+            if round_ is None:
+                _check_in_box(parent, left, right, y, size)
+            else:
+                _check_in_ellipse(round_, right - left, y, size)
+
+
+def _check_in_box(thing: ET.Element, left: float, right: float, y: float, size: float) -> None:
+    shape = next((part for tag in ("polygon", "path") for part in thing.findall(SVG + tag)), None)
+    if shape is not None:
+        box = _box(shape)
+        assert box[0] - 1 <= left
+        assert right <= box[1] + 1
+        assert box[2] <= y - 0.7 * size
+        assert y <= box[3]
+
+
+def _check_in_ellipse(shape: ET.Element, width: float, y: float, size: float) -> None:
+    """From its baseline up to half its size a line is narrower than the ellipse."""
+    middle, wide, high = (float(shape.get(key, "0")) for key in ("cy", "rx", "ry"))
+    for place in (y, y - size / 2):
+        chord = 2 * wide * sqrt(max(0.0, 1 - ((place - middle) / high) ** 2))
+        assert width <= chord + 2
+
+
+@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("view", ["gates", "unrolled"])
+def test_labels_are_not_too_large_for_graphviz(
+    name: str, view: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    cellc.draw(name, view, expand="all" if cellc.load(name).applied else ()).svg()
+    assert "too small for label" not in capfd.readouterr().err
+
+
+def test_graphviz_would_tell_of_a_label_that_is_too_large(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    looks = 'shape=box, fixedsize=true, width=0.1, height=0.1, pos="0,0"'
+    Drawing(f'digraph {{ a [label="something wide", {looks}] }}').svg()
+    assert "too small for label" in capfd.readouterr().err
 
 
 def _box(shape: ET.Element) -> tuple[float, float, float, float]:

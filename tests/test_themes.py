@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from itertools import combinations, pairwise
 
+import networkx as nx
 import numpy as np
 import pytest
 
 import cellc
+from cellc.views.canvas import Canvas
+from cellc.views.legend import add_legend
+from cellc.views.page import Page
 from cellc.views.theme import MARKS, THEMES, Theme
 from tests.running import Array
 
@@ -192,3 +196,45 @@ def test_pictures_of_two_cells_have_no_other_colours(name: str) -> None:
 def test_every_view_has_every_theme(view: str) -> None:
     drawn = {cellc.draw("gru", view, theme=name, captions=True, legend=True).dot for name in THEMES}
     assert len(drawn) == len(THEMES)
+
+
+def legend_of(picture: nx.DiGraph[str]) -> str:
+    """The source of a legend alone."""
+    canvas = Canvas("c", THEMES["light"])
+    canvas.point((0, 0))
+    add_legend(canvas, picture, False, {})
+    return canvas.source
+
+
+@pytest.mark.parametrize("role", ["circle", "ellipse", "mixer", "learned", "join", "block"])
+@pytest.mark.parametrize(
+    ("kind", "says"), [("time", "clock"), ("norm", "one scale"), ("chance", "random")]
+)
+def test_the_legend_tells_of_every_kind_whatever_has_it(role: str, kind: str, says: str) -> None:
+    picture: nx.DiGraph[str] = nx.DiGraph()
+    picture.add_node("a", role=role, kind=kind, label="")
+    assert says in legend_of(picture)
+
+
+@pytest.mark.parametrize("name", ["bidirectional_rnn", "layernorm_lstm", "cnn_lstm", "phased_lstm"])
+def test_the_legend_says_of_circles_what_is_true_of_all(name: str) -> None:
+    text = cellc.draw(name, legend=True, expand="all" if cellc.load(name).applied else ()).svg()
+    assert "number by number" not in text
+    assert "one op" in text
+
+
+@pytest.mark.parametrize("name", THEMES)
+def test_chance_is_dashed_in_every_role(name: str) -> None:
+    for role in ("circle", "ellipse", "mixer", "number", "learned", "join"):
+        assert "dashed" in THEMES[name].looks(role, "chance")["style"]
+
+
+def test_a_picture_without_tracks_is_finished_too() -> None:
+    picture: nx.DiGraph[str] = nx.DiGraph()
+    picture.add_node("a", role="block", label="a", tooltip="", kind="")
+    canvas = Canvas("gru", THEMES["light"])
+    canvas.box((0, 0), (40, 40), {"label": "a"})
+    Page(captions=True, legend=True).finish(canvas, cellc.load("gru"), picture)
+    assert "a cell in the cell" in canvas.source
+    assert "tanh" in canvas.source
+    assert "protected" not in canvas.source

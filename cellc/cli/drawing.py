@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from watchfiles import Change, watch
+from watchfiles import watch
 
 from cellc import pictures
 from cellc.cli.base import app
@@ -20,13 +21,24 @@ from cellc.cli.options import (
     Sizes,
     guarded,
     known_level,
+    load_both_sized,
     load_sized,
     print_error,
+    read_sizes,
     transformed,
 )
-from cellc.diagnostics import CellcError
+from cellc.diagnostics import CellcError, fail
 from cellc.frontend.library import path_of
+from cellc.ir import Cell
+from cellc.syntax.characters import LARGEST_FILE
+from cellc.views.drawing import Drawing
 from cellc.views.theme import THEMES
+
+#: An empty picture, which can be written where others can.
+_NOTHING = Drawing("digraph {}")
+
+#: For how many milliseconds a folder that is gone may go unseen.
+_PATIENCE = 500
 
 
 @app.command()
@@ -62,42 +74,86 @@ def draw(
 
     What a cell changes in another: `cellc draw cifg --diff lstm`
     """
-    known = known_level(level)
+    known, opened = known_level(level), expand or ()
+    pictures.check_wish(view, theme, steps, against=diff is not None, opened=bool(opened))
 
     def once() -> None:
-        cell = transformed(load_sized(name, size), couple, pruned)
+        cell, base, renamed = _loaded(name, diff, size)
+        cell = transformed(cell, couple, pruned)
         path = output or Path(f"{cell.name}.svg")
-        renamed = None if diff is None else pictures.renamed_in(name, diff)
         drawing = pictures.draw(
-            cell, view, base=diff, renamed=renamed, theme=theme, captions=captions,
-            legend=legend, expand=expand or (), steps=steps, level=known,
+            cell, view, base=base, renamed=renamed, theme=theme, captions=captions,
+            legend=legend, expand=opened, steps=steps, level=known,
         )  # fmt: skip
         drawing.save(path)
         typer.echo(f"wrote {path}", err=True)
 
     if watched:
+        _check_usage(diff, size, output)
         _whenever_saved(path_of(name), once)
     else:
         once()
 
 
+def _loaded(
+    name: str, diff: str | None, size: list[str] | None
+) -> tuple[Cell, Cell | None, Mapping[str, str] | None]:
+    """The cell, the one that it is compared with, if any, and what values of that are called."""
+    if diff is None:
+        return load_sized(name, size), None, None
+    return *load_both_sized((name, diff), size), pictures.renamed_in(name, diff)
+
+
+def _check_usage(diff: str | None, size: list[str] | None, output: Path | None) -> None:
+    """Find what is wrong with the options and no save mends."""
+    read_sizes(size)
+    if diff is not None:
+        path_of(diff)
+    if output is not None:
+        _NOTHING.file(output.suffix, output.name)
+
+
 def _whenever_saved(path: Path, once: Callable[[], None]) -> None:
     """Draw now and whenever a cell in the folder of the file changes, until interrupted.
 
-    Errors are told; the last picture stays.
+    Errors are told; the last picture stays. Raises CellcError ``unreadable-file`` where there is
+    no folder, now or later.
     """
+    folder = path.absolute().parent
+    _check_folder(folder)
+    drawn = _texts(path)
     _try(once)
     typer.echo(f"watching {path}; Ctrl-C ends", err=True)
-    for _ in watch(path.resolve().parent, watch_filter=_is_cell, raise_interrupt=False):
-        _try(once)
+    changes = watch(
+        folder, watch_filter=None, recursive=False, rust_timeout=_PATIENCE, yield_on_timeout=True,
+        raise_interrupt=False,
+    )  # fmt: skip
+    for _ in changes:
+        _check_folder(folder)
+        if (texts := _texts(path)) != drawn:
+            drawn = texts
+            _try(once)
 
 
-def _is_cell(change: Change, path: str) -> bool:
-    return path.endswith(".cell")
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        fail("unreadable-file", f"there is no folder {str(folder)!r} to watch")
+
+
+def _texts(path: Path) -> dict[Path, bytes]:
+    """What is in a file and in the cells beside it, as far as it can be read."""
+    found = {}
+    for each in {path, *path.parent.glob("*.cell")}:
+        with suppress(OSError), each.open("rb") as file:
+            found[each] = file.read(LARGEST_FILE + 1)
+    return found
 
 
 def _try(once: Callable[[], None]) -> None:
+    """Draw; what is wrong is told."""
     try:
         once()
     except CellcError as error:
         print_error(error)
+    except typer.BadParameter as error:
+        typer.echo(f"error: {error.format_message()}", err=True)

@@ -18,6 +18,7 @@ from cellc.diagnostics import CellcError, Diagnostic
 from cellc.frontend.lineage import Change, Lineage
 from cellc.ir import Cell
 from cellc.ops.notation import equations_of
+from cellc.passes.levels import level_called
 from cellc.passes.pipelines import PIPELINES
 from cellc.transforms.couple import couple
 from cellc.transforms.prune import prune
@@ -96,10 +97,10 @@ def print_json(data: Any) -> None:
 
 def known_level(level: str) -> str:
     """The optimisation level, written in full."""
-    level = level if level.startswith("O") else f"O{level}"
-    if level not in PIPELINES:
-        raise typer.BadParameter(f"{level} is none of {', '.join(PIPELINES)}")
-    return level
+    try:
+        return level_called(level)
+    except CellcError:
+        raise typer.BadParameter(f"{level} is none of {', '.join(PIPELINES)}") from None
 
 
 def read_sizes(given: list[str] | None) -> dict[str, int]:
@@ -166,7 +167,11 @@ def transformed_lineage(lineage: Lineage, loaded: Cell, cell: Cell) -> Lineage:
 
 def load_sized(name: str, given: list[str] | None) -> Cell:
     """The cell with the sizes of ``--size`` fixed before it is compiled."""
-    return chosen(lambda sizes: driver.load(name, **sizes), read_sizes(given))
+    return _load_sized(name, read_sizes(given))
+
+
+def _load_sized(name: str, sizes: dict[str, int]) -> Cell:
+    return chosen(lambda some: driver.load(name, **some), sizes)
 
 
 def load_for_figures(name: str, given: list[str] | None) -> tuple[Cell, dict[str, int]]:
@@ -181,15 +186,25 @@ def load_both(
     names: tuple[str, str], given: list[str] | None
 ) -> tuple[tuple[Cell, dict[str, int]], tuple[Cell, dict[str, int]]]:
     """Two cells as for figures; a size is for the one that has the dimension, or for both."""
+    sizes = _sizes_of_both(names, given)
+    first, second = (_with_sizes(*each) for each in zip(names, sizes, strict=True))
+    return first, second
+
+
+def load_both_sized(names: tuple[str, str], given: list[str] | None) -> tuple[Cell, Cell]:
+    """Two cells as by :func:`load_sized`; a size is for those that have the dimension."""
+    sizes = _sizes_of_both(names, given)
+    first, second = (_load_sized(*each) for each in zip(names, sizes, strict=True))
+    return first, second
+
+
+def _sizes_of_both(names: tuple[str, str], given: list[str] | None) -> list[dict[str, int]]:
+    """The sizes for each of two cells."""
     sizes = read_sizes(given)
     known = [{dim for dim in sizes if _has(name, dim)} for name in names]
     if unknown := sizes.keys() - known[0] - known[1]:
         raise typer.BadParameter(f"neither cell has a dimension `{min(unknown)}`")
-    first, second = (
-        _with_sizes(name, {dim: sizes[dim] for dim in dims})
-        for name, dims in zip(names, known, strict=True)
-    )
-    return first, second
+    return [{dim: sizes[dim] for dim in sizes if dim in dims} for dims in known]
 
 
 def _with_sizes(name: str, sizes: dict[str, int]) -> tuple[Cell, dict[str, int]]:
@@ -197,7 +212,7 @@ def _with_sizes(name: str, sizes: dict[str, int]) -> tuple[Cell, dict[str, int]]
     free = {dim for dim, argument in cell.dims.items() if not argument.fixed}
     lengths = {dim: number for dim, number in sizes.items() if dim not in free}
     if lengths:
-        cell = chosen(lambda some: driver.load(name, **some), lengths)
+        cell = _load_sized(name, lengths)
     usual = {"I": 64, "H": 128}
     found = {dim: argument.default or usual.get(dim, 4) for dim, argument in cell.dims.items()}
     found |= {dim: sizes[dim] for dim in free & sizes.keys()}

@@ -40,7 +40,7 @@ class Layers:
     ``live`` are the states that each equation's layers keep, ``results`` what they add
     to the cell, ``arguments`` the sizes that they bring along, ``counts`` the sizes that
     say how many layers a stack has, ``sending`` the shared layers that are being applied,
-    ``applied`` the cells that were, by what stands before the names of their values.
+    ``applied`` the cells that were, by their labels, ``inside`` which one a value is in.
     """
 
     lowering: Lowering
@@ -53,6 +53,7 @@ class Layers:
     counts: set[str] = field(default_factory=set)
     sending: list[str] = field(default_factory=list)
     applied: dict[str, str] = field(default_factory=dict)
+    inside: dict[str, str] = field(default_factory=dict)
 
     # calls in equations
 
@@ -246,6 +247,9 @@ class Layers:
         self.results += spliced.results
         self.applied[states] = given.cell.name
         self.applied |= {f"{states}/{own}": cell for own, cell in given.cell.applied.items()}
+        for own, value in spliced.inside.items():
+            deeper = given.cell.inside.get(own)
+            self.inside[value] = states if deeper is None else f"{states}/{deeper}"
         return spliced
 
     def _check_free(self, names: list[str], span: Span) -> None:

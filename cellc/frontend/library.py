@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from os.path import isfile
+from os.path import exists, isfile
 from pathlib import Path
 
 from cellc.diagnostics import CellcError, Collector, Diagnostic, Related, Source, Span, fail
@@ -79,7 +79,7 @@ def spec_path(name: str, span: Span | None = None) -> Path:
 def path_of(name: str) -> Path:
     """The file of a cell that is given by its name or its path. Raises CellcError."""
     path = Path(name)
-    return path if path.suffix == ".cell" or path.exists() else spec_path(name)
+    return path if path.suffix == ".cell" or exists(path) else spec_path(name)
 
 
 def open_library(path: Path) -> Library:

@@ -191,6 +191,8 @@ def _assemble(model: Model, builder: Builder, results: list[Result], layers: Lay
     for name, dimension in model.dims.items():
         if name in model.own and name not in used and name not in layers.counts:
             fail("unused-definition", f"no shape uses the dimension `{name}`", dimension.span)
+    values = {name for name, node in builder.nodes.items() if node.op.name != "param"}
+    known = values | layers.applied.keys()
     return Cell(
         model.name,
         builder.nodes,
@@ -203,6 +205,8 @@ def _assemble(model: Model, builder: Builder, results: list[Result], layers: Lay
         model.family,
         model.lineage,
         layers.applied,
+        {value: label for value, label in layers.inside.items() if value in builder.nodes},
+        places={n: p for n, p in model.places.items() if {n, f"{n}'"} & known},
     )
 
 

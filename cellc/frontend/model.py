@@ -28,7 +28,7 @@ class Model:
 
     ``own`` holds what the cell's own text declares or defines, which must be used;
     what it inherits may fall away. ``lineage`` are the cells it is derived from, the
-    nearest last.
+    nearest last; ``places`` the positions along all axes of what has been unrolled.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Model:
     kind: Literal["cell", "network"] = "cell"
     family: str = ""
     lineage: tuple[str, ...] = ()
+    places: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def of_kind(self, kind: str) -> list[tree.Declaration]:
         """The declarations of one kind, in order."""

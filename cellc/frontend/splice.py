@@ -50,12 +50,16 @@ class Call:
 
 @dataclass
 class Spliced:
-    """What an application gives: outputs, next values, live states and results to add."""
+    """What an application gives: outputs, next values, live states and results to add.
+
+    ``inside`` are its named values and states, by their names in the applied cell.
+    """
 
     outputs: dict[str, str] = field(default_factory=dict)
     nexts: dict[str, str] = field(default_factory=dict)
     live: dict[str, str] = field(default_factory=dict)
     results: list[Result] = field(default_factory=list)
+    inside: dict[str, str] = field(default_factory=dict)
 
 
 def splice(builder: Builder, call: Call) -> Spliced:
@@ -89,6 +93,8 @@ class _Splicing:
         for name, node in self.cell.nodes.items():
             if name in needed and name not in self.now:
                 self.now[name] = self._copy(name, node)
+                if not name.isdigit() and name not in self.call.values:
+                    found.inside[name] = self.now[name]
         for result in self.cell.results:
             if self._wanted(result):
                 self._give(result, found)

@@ -110,6 +110,7 @@ class _Unrolling:
         self.model, self.extents = model, extents
         self.entries: dict[str, tree.Equation] = {}
         self.origins: dict[str, str] = {}
+        self.places: dict[str, tuple[int, ...]] = {}
 
     def run(self) -> Model:
         model = self.model
@@ -127,6 +128,7 @@ class _Unrolling:
             outputs=outputs,
             axes={name: axis for name, axis in model.axes.items() if axis.length is None},
             own=frozenset(),
+            places=self.places,
         )
 
     def instance(self, name: str, place: Position, extent: Extent | None = None) -> str:
@@ -139,6 +141,8 @@ class _Unrolling:
         numbers = [str(place[axis]) for axis in self.extents.axes if axis in extent]
         made = "_".join([stem, *numbers])
         self._claim(made, stem)
+        if set(extent) >= set(self.extents.axes):
+            self.places[made] = tuple(place[axis] for axis in self.extents.axes)
         return made + prime
 
     def _claim(self, made: str, origin: str) -> None:

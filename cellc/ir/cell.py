@@ -19,15 +19,18 @@ from cellc.ir.node import Argument, Node, Result, Role
 
 Kind = Literal["cell", "network"]
 
+_MAPPINGS = ("nodes", "dims", "comments", "applied", "inside", "axes", "places")
+
 
 @dataclass(frozen=True, repr=False)
 class Cell:
     """An immutable cell. ``nodes`` come in an order in which operands precede users.
 
     ``family`` is the heading it is listed under, ``lineage`` the cells that it is derived
-    from, the nearest last. ``applied`` are the cells that it applies, by what stands before
-    the names of their values, with a slash behind each cell that they are in; ``axes`` are
-    those with positions, which are numbers behind names, and their lengths.
+    from, the nearest last. ``applied`` are the cells that it applies, by their
+    labels, with a slash behind each cell that they are in; ``inside`` says which of them a named
+    value is in. ``axes`` are those with positions, with their lengths, and ``places`` the
+    position along all of them of what has one, without primes.
     """
 
     name: str
@@ -41,14 +44,16 @@ class Cell:
     family: str = ""
     lineage: tuple[str, ...] = ()
     applied: Mapping[str, str] = field(default_factory=dict)
+    inside: Mapping[str, str] = field(default_factory=dict)
     axes: Mapping[str, int] = field(default_factory=dict)
+    places: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __hash__(self) -> int:
         """Equal cells have equal hashes."""
         return hash((self.name, *self.nodes))
 
     def __post_init__(self) -> None:
-        for name in ("nodes", "dims", "comments", "applied", "axes"):
+        for name in _MAPPINGS:
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     def __repr__(self) -> str:
@@ -67,7 +72,9 @@ class Cell:
             self.family,
             self.lineage,
             dict(self.applied),
+            dict(self.inside),
             dict(self.axes),
+            dict(self.places),
         )
 
     @cached_property

@@ -94,6 +94,9 @@ def _head(cell: Cell) -> list[str]:
     lines += [f"cite {_quoted(citation)}" for citation in cell.citations]
     lines += [f"axis {name} {length}" for name, length in cell.axes.items()]
     lines += [f"applies {name} as %{label}" for label, name in cell.applied.items()]
+    lines += [f"inside %{label} %{name}" for name, label in cell.inside.items()]
+    for name, place in cell.places.items():
+        lines.append(f"place %{name} {' '.join(map(str, place))}")
     for name, argument in cell.dims.items():
         default = "" if argument.default is None else f" = {argument.default}"
         fixed = " fixed" if argument.fixed else ""
@@ -270,6 +273,12 @@ class _Reader(Transformer[Token, Any]):
     def axis(self, children: list[Any]) -> dict[str, Any]:
         return {"axis": (children[0], children[1])}
 
+    def inside(self, children: list[Any]) -> dict[str, Any]:
+        return {"inside": (children[1], children[0])}
+
+    def place(self, children: list[Any]) -> dict[str, Any]:
+        return {"place": (children[0], tuple(children[1:]))}
+
     def applied(self, children: list[Any]) -> dict[str, Any]:
         return {"applied": (children[1], children[0])}
 
@@ -353,7 +362,8 @@ def _with(region: Region, item: tuple[str, Node] | StepPart) -> Region:
 
 
 def _assemble(name: str, items: Iterable[Any]) -> Cell:
-    kinds = ("description", "kind", "family", "lineage", "cite", "axis", "applied", "dim", "note")
+    kinds = ("description", "kind", "family", "lineage", "cite", "axis", "applied", "inside",
+             "place", "dim", "note")  # fmt: skip
     facts: dict[str, list[Any]] = {kind: [] for kind in kinds}
     nodes: dict[str, Node] = {}
     results: list[Result] = []
@@ -377,5 +387,7 @@ def _assemble(name: str, items: Iterable[Any]) -> Cell:
         "".join(facts["family"]),
         tuple(facts["lineage"]),
         dict(facts["applied"]),
+        dict(facts["inside"]),
         dict(facts["axis"]),
+        dict(facts["place"]),
     )

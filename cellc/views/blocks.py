@@ -1,7 +1,7 @@
 """A gate diagram with applied cells closed: each is one block, whatever is in it.
 
-What belongs to an applied cell is known by the names of its values; of a cell with axes all
-that stands at one position is a block too. What runs in a circle between blocks joins them.
+The IR knows which named values are in an applied cell, and which stand at one position of a
+cell with axes; both are blocks. What runs in a circle between blocks joins them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from itertools import takewhile
 
 import networkx as nx
 
+from cellc.ir.types import sequence_axis
+from cellc.views.names import moment
 from cellc.views.painter import Painter, label_of, value_of
 
 _SMALL = '<FONT POINT-SIZE="11">'
@@ -46,8 +48,7 @@ class Blocks:
         named = {key: self._named(key) for key in picture if self.roles[key] not in _ENDS}
         self.of = {key: key for key in picture} | {k: g for k, g in named.items() if g}
         if self.whole and not any(named.values()):
-            self.of |= dict.fromkeys(named, _WHOLE)
-            self.titles[_WHOLE] = self.painter.cell.name
+            self._close_whole(list(named))
             return
         self._take_nameless([key for key, group in named.items() if group is None])
         self._gather_entries()
@@ -57,6 +58,24 @@ class Blocks:
         for block in dict.fromkeys(self.of.values()):
             if block not in picture:
                 self.titles[block] = self.title(block)
+
+    def axis(self, key: str) -> str | None:
+        """The axis that a thing has steps along."""
+        kind, _, name = key.rpartition(" ")
+        cell = self.painter.cell
+        if kind == "output":
+            name = cell.values("output")[name]
+        elif kind != "next":
+            name = value_of(key)
+        return sequence_axis(cell.nodes[name].type.extent)
+
+    def _close_whole(self, keys: list[str]) -> None:
+        """All that has steps along one axis is a block."""
+        axes = {key: axis for key in keys if (axis := self.axis(key)) is not None}
+        for key, axis in axes.items():
+            self.of[key] = f"{_WHOLE} {axis}"
+            several = f" {axis}" if len(set(axes.values())) > 1 else ""
+            self.titles[self.of[key]] = f"{self.painter.cell.name}{several}"
 
     @property
     def closed(self) -> bool:
@@ -82,34 +101,31 @@ class Blocks:
 
     def _named(self, key: str) -> str | None:
         """The block of a thing by its name; empty for none, None where it has no name."""
-        name = value_of(key).rstrip("'")
+        name = value_of(key)
         if name.isdigit():
             return None
-        place = self._place(name)
+        labels = [label for label in self._labels(name) if not self._is_open(label)]
+        place = self._place(name) or self._place(labels[0] if labels else "")
         if place:
-            return f"at {' '.join(place)}"
-        label = next((label for label in self._labels(name) if not self._is_open(label)), "")
-        if not label:
-            return ""
-        place = self._place(_flat(label))
-        return f"at {' '.join(place)}" if place else f"in {label}"
+            return f"at {' '.join(map(str, place))}"
+        return f"in {labels[0]}" if labels else ""
 
     def _labels(self, name: str) -> list[str]:
-        """What the cells are called that a value is in, the outermost first."""
-        labels = [p for p in self.painter.cell.applied if name.startswith(f"{_flat(p)}_")]
-        path = max(labels, key=len, default="").split("/")
+        """The labels of the cells that a value is in, the outermost first."""
+        path = self.painter.cell.inside.get(name, "").split("/")
         return ["/".join(path[: n + 1]) for n in range(len(path)) if path[0]]
 
     def _is_open(self, label: str) -> bool:
         names = {ALL, _flat(label), self.painter.cell.applied[label]}
         return bool(names & set(self.opened))
 
-    def _place(self, name: str) -> tuple[str, ...]:
-        """The position of a name along all axes of the cell; empty where it has none."""
-        count = len(self.painter.cell.axes) if self.places and ALL not in self.opened else 0
-        numbers = tuple(name.split("_")[-count:]) if count else ()
-        found = len(numbers) == count and all(number.isdecimal() for number in numbers)
-        return numbers if found and (count > 1 or "0" not in numbers) else ()
+    def _place(self, name: str) -> tuple[int, ...]:
+        """The position of a value or a label along all axes; empty where it has none."""
+        cell = self.painter.cell
+        if not self.places or ALL in self.opened:
+            return ()
+        place = cell.places.get(name.split("/")[0].rstrip("'"), ())
+        return place if len(cell.axes) > 1 or 0 not in place else ()
 
     def _take_nameless(self, keys: list[str]) -> None:
         """A value without a name is where its users are, if an operand of it is there too."""
@@ -149,17 +165,18 @@ class Blocks:
                     self.of[key] = block
 
     def _gather_dropout(self) -> None:
-        """A mask outside of blocks and what it multiplies is one thing."""
+        """A mask and what it multiplies is one thing, where there is no more to its block."""
         picture = self.painter.picture
         for mask, item in picture.nodes(data=True):
-            if item["kind"] != "chance" or self.of[mask] != mask:
-                continue
+            home = self.of[mask]
             chain = [*picture.predecessors(mask), mask]
             users = list(picture.successors(mask))
-            while len(users) == 1 and self._is_scaling(users[0]) and self.of[users[0]] == users[0]:
+            while len(users) == 1 and self._is_scaling(users[0]):
                 chain.append(users[0])
                 users = [] if not users[0].isdigit() else list(picture.successors(users[0]))
-            self.of |= dict.fromkeys(chain, f"{_DROPPED}{mask}")
+            alone = home == mask or set(self.members(home)) <= set(chain)
+            if item["kind"] == "chance" and alone:
+                self.of |= dict.fromkeys(chain, f"{_DROPPED}{mask}")
 
     def _is_scaling(self, key: str) -> bool:
         node = self.painter.nodes.get(key)
@@ -202,7 +219,7 @@ class Blocks:
 
     def _opened_of(self, key: str) -> tuple[str, ...]:
         """The opened cells that a value is in by its name."""
-        name = value_of(key).rstrip("'")
+        name = value_of(key)
         return tuple(label for label in self._labels(name) if self._is_open(label))
 
     def names(self) -> list[str]:
@@ -227,10 +244,8 @@ class Blocks:
         axes = ", ".join(
             f"{axis} {n}" for axis, n in zip(self.painter.cell.axes, name.split(), strict=True)
         )
-        cells = {
-            c: None for label, c in applied.items() if self._place(_flat(label)) == (*name.split(),)
-        }
-        inside = ", ".join(cells)
+        here = tuple(map(int, name.split()))
+        inside = ", ".join(dict.fromkeys(c for p, c in applied.items() if self._place(p) == here))
         return f"{axes}<BR/>{_SMALL}{inside}</FONT>" if inside else axes
 
 
@@ -252,15 +267,22 @@ def carried(blocks: Blocks) -> dict[str, list[str]]:
     return found
 
 
-def states_label(painter: Painter, states: list[str], step: str | None = None) -> str:
-    """The names of some states, without what all are named after, at a step."""
-    symbols = [painter.naming.symbol(state) for state in states[:_MOST_NAMED]]
-    levels = zip(*(symbol.above for symbol in symbols), strict=False)
-    common = sum(1 for _ in takewhile(lambda words: len(set(words)) == 1, levels))
-    symbols = [replace(symbol, above=symbol.above[common:]) for symbol in symbols]
-    if step is not None:
-        symbols = [replace(symbol, step=step) for symbol in symbols]
-    more = [_MORE] if len(states) > _MOST_NAMED else []
+def label_at(painter: Painter, names: list[str], step: int | None = None, later: int = 0) -> str:
+    """The names of some values as a step reads them, without what all are named after.
+
+    ``step`` is its number, where steps are counted; ``later`` how many steps later they are.
+    """
+    back = [moment(painter.cell, name)[1] for name in names]
+    symbols = [painter.naming.symbol(name) for name in names[:_MOST_NAMED]]
+    if len(symbols) > 1:
+        levels = zip(*(symbol.above for symbol in symbols), strict=False)
+        common = sum(1 for _ in takewhile(lambda words: len(set(words)) == 1, levels))
+        symbols = [replace(symbol, above=symbol.above[common:]) for symbol in symbols]
+    for n, (name, ago) in enumerate(zip(names, back, strict=True)):
+        if ago is not None and n < len(symbols):
+            text = painter.naming.step(name, ago + later) if step is None else str(step + ago)
+            symbols[n] = replace(symbols[n], step=text)
+    more = [_MORE] if len(names) > _MOST_NAMED else []
     return ", ".join([*map(label_of, symbols), *more])
 
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from html import escape
 from math import inf
 
 import graphviz
 
-from cellc.views.geometry import Geometry, Size, Spot
+from cellc.views.geometry import Geometry, Size, Spot, width_of
 from cellc.views.strokes import curve, shortened
 from cellc.views.theme import Theme
 from cellc.views.wires import things_told, to_the_front, wire_looks
@@ -22,6 +23,9 @@ _HEAD = 7.0
 
 #: How far a tint reaches beyond its thing, and how far apart two outlines are.
 _HALO, _APART = 6.0, 4.0
+
+#: How much room the title of a frame needs, as a part of the usual width of its letters.
+_ROOM = 1.12
 
 
 @dataclass
@@ -116,14 +120,15 @@ class Canvas:
         return node
 
     def frame(self, title: str, middle: Spot, size: Size) -> None:
-        """A frame behind what is drawn later, with its title inside on top."""
+        """A frame behind what is drawn later, with its title inside on top, small if need be."""
         looks = {"label": "", "shape": "box", "style": "filled,rounded", "penwidth": "0.8",
                  "fillcolor": self.theme.frame, "tooltip": " "}  # fmt: skip
         self.box(middle, size, looks)
         x, y = middle[0] - size[0] / 2 + 6, middle[1] + size[1] / 2 - 9
         width = size[0] - 12
+        large = min(12.0, 15 * width / (_ROOM * width_of(escape(title)) + 1))
         self.box((x + width / 2, y), (width, 18.0),
-                 {"label": f"{title}\\l", "shape": "none", "fontsize": "12"})  # fmt: skip
+                 {"label": f"{title}\\l", "shape": "none", "fontsize": f"{large:.3g}"})  # fmt: skip
 
     def wire(
         self,

@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import networkx as nx
 
-from cellc.views.blocks import Blocks, carried, states_label
+from cellc.views.blocks import Blocks, carried, label_at
 from cellc.views.board import Board, Cell, rows_of
-from cellc.views.geometry import Geometry, with_bars
+from cellc.views.bundles import bundled
 
-_BEFORE, _AFTER = "states ", "nexts "
+_STATES, _NEXT = "states of ", "next "
 
 
-def closed(blocks: Blocks) -> tuple[Geometry, dict[str, str]]:
-    """The picture of the blocks, and what in it stands for each value of the step."""
+def closed(blocks: Blocks) -> tuple[Board, dict[str, str]]:
+    """The blocks in their places, and what stands for each value of the step."""
+    picture, of = contracted(blocks)
+    homes = {of[state]: home for home, states in carried(blocks).items() for state in states}
+    rails = {key: [key, home, _NEXT + key] for key, home in homes.items() if home in blocks.titles}
+    return Board(picture, _at(picture, homes), rails), {
+        v: of[k] for v, k in blocks.painter.stands_for.items()
+    }
+
+
+def contracted(blocks: Blocks) -> tuple[nx.DiGraph[str], dict[str, str]]:
+    """The picture with blocks, and what in it is for each thing of the gate diagram.
+
+    States that enter and leave by one block alone are one thing.
+    """
     painter, of = blocks.painter, dict(blocks.of)
-    homes = carried(blocks)
     picture: nx.DiGraph[str] = nx.DiGraph()
-    for home, states in homes.items():
-        ends = [end for state in states if (end := f"next {state}") in painter.picture]
-        now = painter.naming.step(states[0])
-        for key, role, step, members in (
-            (_BEFORE + home, "state", None, states),
-            (_AFTER + home, "next", now, ends),
-        ):
-            if members:
-                label, told = states_label(painter, states, step), ", ".join(states)
-                picture.add_node(key, role=role, label=label, tooltip=told, kind="")
-                of |= dict.fromkeys(members, key)
+    for home, states in carried(blocks).items():
+        if home in blocks.titles:
+            key, told = _STATES + home, ", ".join(states)
+            for each, role, later in ((key, "state", 0), (_NEXT + key, "next", 1)):
+                label = label_at(painter, states, later=later)
+                picture.add_node(each, role=role, label=label, tooltip=told, kind="")
+            of |= dict.fromkeys(states, key) | {_NEXT + s: _NEXT + key for s in states}
     for key, item in painter.picture.nodes(data=True):
         where = of[key]
         if where not in picture:
@@ -34,14 +44,11 @@ def closed(blocks: Blocks) -> tuple[Geometry, dict[str, str]]:
     for a, b, wire in painter.picture.edges(data=True):
         if of[a] != of[b] and not picture.has_edge(of[a], of[b]):
             picture.add_edge(of[a], of[b], **wire)
-    picture = with_bars(picture)
-    rails = {home: [_BEFORE + home, home, _AFTER + home] for home in homes if home in blocks.titles}
-    board = Board(picture, _at(picture), rails)
-    return Geometry(picture, board), {v: of[key] for v, key in painter.stands_for.items()}
+    return bundled(picture), of
 
 
-def _at(picture: nx.DiGraph[str]) -> dict[str, Cell]:
-    """Column and row of everything."""
+def _at(picture: nx.DiGraph[str], homes: Mapping[str, str]) -> dict[str, Cell]:
+    """Column and row of everything; states beside their blocks."""
     roles = dict(picture.nodes(data="role"))
     inner = [key for key, role in roles.items() if role not in ("state", "next")]
     graph: nx.DiGraph[str] = nx.DiGraph()
@@ -53,7 +60,7 @@ def _at(picture: nx.DiGraph[str]) -> dict[str, Cell]:
     low = 1 + max(row for _, row in at.values())
     for key, role in roles.items():
         if role in ("state", "next"):
-            home = key.removeprefix(_BEFORE).removeprefix(_AFTER)
+            home = homes.get(key.removeprefix(_NEXT) if role == "next" else key, "")
             at[key] = (0 if role == "state" else last, at[home][1] if home in at else low)
     return _spread(at)
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import networkx as nx
 
-from cellc.ir.types import sequence_axis
-from cellc.views.blocks import Blocks, carried, states_label
-from cellc.views.painter import label_of, value_of
+from cellc.views.blocks import Blocks, carried, label_at
+from cellc.views.bundles import bundled
+from cellc.views.names import moment
+from cellc.views.painter import label_of
 
 #: Ops that choose a step rather than compute: the step, of so many, that a value is read at.
 _READ_AT: dict[str, Callable[[int, int], int]] = {
@@ -37,10 +38,11 @@ class Copies:
         self.homes = {state: home for home, group in self.carried.items() for state in group}
         self.starts = {b: a for a, b, start in self.source.edges(data="start") if start}
         self.nexts = {
-            state: next(iter(self.source.predecessors(f"next {state}"))) for state in self.homes
+            state: list(self.source.predecessors(f"next {state}")) for state in self.homes
         }
         self.turned = self._turned()
         self.picture: nx.DiGraph[str] = nx.DiGraph()
+        self.carrying: dict[tuple[str, str], tuple[str, int]] = {}
         self.thing: dict[str, tuple[str, int]] = {}
         self._axes: dict[str, str | None] = {}
         of = self.blocks.of
@@ -50,28 +52,37 @@ class Copies:
         self._copy_things()
         self._copy_wires()
 
-    def axis(self, key: str) -> str | None:
-        """The axis that a thing has steps along."""
-        kind, _, name = key.rpartition(" ")
-        nodes = self.painter.cell.nodes
-        if kind == "output":
-            name = self.painter.cell.values("output")[name]
-        elif kind != "next":
-            name = value_of(key)
-        return sequence_axis(nodes[name].type.extent)
+    def bundle(self) -> None:
+        """Let wires that are too many for one thing meet before it."""
+        self.picture = bundled(self.picture)
+        for bar in [key for key in self.picture if " bundle " in key and key not in self.thing]:
+            target, _, number = bar.rpartition(" bundle ")
+            thing, step = self.thing[target]
+            self.thing[bar] = f"{thing} bundle {number}", step
+            self._axes[bar] = self._axes[target]
 
     def node(self, key: str, step: int) -> str:
-        """The copy of a thing of the gate diagram at a step."""
-        if key in self.homes:
-            if step > 1:
-                return self.node(self.nexts[key], step - 1)
-            begin = self.starts.get(key)
-            return f"states {self.homes[key]}" if begin is None else self.node(begin, self.steps)
-        if key.startswith("next "):
-            return self.node(self.nexts[key.removeprefix("next ")], step)
-        if read := self._read(key):
-            return self.node(read, _READ_AT[self.painter.nodes[key].op.name](step, self.steps))
-        return self._copy(key, step)
+        """The copy that stands for a thing of the gate diagram at a step."""
+        return next(self.nodes(key, step))
+
+    def nodes(self, key: str, step: int) -> Iterator[str]:
+        """The copies that a thing of the gate diagram at a step is, or is read off."""
+        begin = self.starts.get(key)
+        if key in self.homes and step == 1 and begin is None:
+            yield f"states {self.homes[key]}"
+        elif key in self.homes:
+            before = [begin] if step == 1 and begin is not None else self.nexts[key]
+            at = self.steps if step == 1 else step - 1
+            yield from (copy for each in before for copy in self.nodes(each, at))
+        elif key.startswith("next "):
+            for each in self.nexts[key.removeprefix("next ")]:
+                yield from self.nodes(each, step)
+        elif self._reads(key):
+            at = _READ_AT[self.painter.nodes[key].op.name](step, self.steps)
+            for each in self.source.predecessors(key):
+                yield from self.nodes(each, at)
+        else:
+            yield self._copy(key, step)
 
     def axis_of(self, copy: str) -> str | None:
         """The axis that a copy is a step of."""
@@ -86,21 +97,26 @@ class Copies:
 
     def is_carried(self, a: str, b: str) -> bool:
         """Whether a wire carries what a block has for its next step, or begins or ends with."""
-        ends = [self.thing.get(key, (key.partition(" ")[2], 0))[0] for key in (a, b)]
-        goes_on = bool(self.picture.edges[a, b]["start"]) and ends[0] in self.carried
-        return goes_on or (ends[0] == ends[1] and ends[0] in self.carried)
+        return (a, b) in self.carrying
+
+    def _carry(self, a: str, b: str, state: str, step: int) -> None:
+        """Note that a wire carries states from block to block, read at a step."""
+        home = self.homes[state]
+        ends = {self.thing[key][0] for key in (a, b) if key in self.thing}
+        if home in ends and ends <= self.blocks.titles.keys():
+            self.carrying[a, b] = home, step
 
     def _copy(self, key: str, step: int) -> str:
         thing = self.blocks.of[key]
-        return thing if self.axis(key) is None else f"{thing} @{step}"
+        return thing if self.blocks.axis(key) is None else f"{thing} @{step}"
 
-    def _read(self, key: str) -> str:
-        """What is read where a thing only chooses the step."""
+    def _reads(self, key: str) -> bool:
+        """Whether a thing only chooses the step at which others are read."""
         node = self.painter.nodes.get(key)
-        return node.args[0] if node is not None and node.op.name in _READ_AT else ""
+        return node is not None and node.op.name in _READ_AT
 
     def _is_thing(self, key: str) -> bool:
-        return self.roles[key] not in ("state", "next") and not self._read(key)
+        return self.roles[key] not in ("state", "next") and not self._reads(key)
 
     def _turned(self) -> set[str]:
         """The things behind an odd number of reversals."""
@@ -127,7 +143,7 @@ class Copies:
                 copy = self._copy(key, step)
                 self.picture.add_node(copy, **{**item, "label": label})
                 self.thing[copy] = (thing, step)
-                self._axes[copy] = self.axis(key)
+                self._axes[copy] = self.blocks.axis(key)
         for name, value in self.painter.cell.values("output").items():
             ends = [s for s in self.homes if self.painter.cell.values("next")[s] == value]
             for step in range(1, self.steps + 1) if ends else ():
@@ -135,61 +151,68 @@ class Copies:
                 copy = f"output {name} @{step}"
                 self.picture.add_node(copy, role="output", label=label, tooltip=name, kind="")
                 self.thing[copy] = (f"output {name}", step)
-                self._axes[copy] = self.axis(self.nexts[ends[0]])
-                self._wire(self.node(self.nexts[ends[0]], step), copy)
+                self._axes[copy] = self.blocks.axis(ends[0])
+                for end in self.nodes(f"next {ends[0]}", step):
+                    self._wire(end, copy)
 
     def _at_step(self, key: str, step: int) -> str:
         """The label of an input or an output at a step; empty for others."""
-        if self.roles[key] not in ("input", "output") or self.axis(key) is None:
+        if self.roles[key] not in ("input", "output") or self.blocks.axis(key) is None:
             return ""
-        name = key.removeprefix("output ").rstrip("'")
-        return label_of(self.painter.naming.taken_apart(name, str(step)))
+        name = key.removeprefix("output ")
+        value = self.painter.cell.values("output").get(name, name) if key != name else name
+        back = moment(self.painter.cell, value)[1] or 0
+        return label_of(self.painter.naming.taken_apart(name.rstrip("'"), str(step + back)))
 
     def _steps_of(self, key: str) -> range:
-        return range(1, 2 if self.axis(key) is None else self.steps + 1)
+        return range(1, 2 if self.blocks.axis(key) is None else self.steps + 1)
 
     def _copy_wires(self) -> None:
+        for home, states in self.carried.items():
+            self.picture.add_node(
+                f"states {home}", role="state", label=label_at(self.painter, states, 1),
+                tooltip=", ".join(states), kind="",
+            )  # fmt: skip
         for a, b, wire in self.source.edges(data=True):
             if self._is_thing(b):
                 for step in self._steps_of(b):
                     for read in self._steps_read(a, b, step):
-                        self._wire(self.node(a, read), self._copy(b, step), wire)
+                        for copy in self.nodes(a, read):
+                            self._wire(copy, self._copy(b, step), wire)
+                            if a in self.homes:
+                                self._carry(copy, self._copy(b, step), a, read)
         for home, states in self.carried.items():
             self._end(home, states)
+        unread = [f"states {home}" for home in self.carried]
+        self.picture.remove_nodes_from([key for key in unread if not self.picture.degree(key)])
         for a, b in self.picture.edges:
             self.picture.edges[a, b]["label"] = self._carries(a, b)
 
     def _end(self, home: str, states: list[str]) -> None:
         """What states begin with, and what they end with unless others begin with that."""
         tooltip = ", ".join(states)
-        before, after = f"states {home}", f"nexts {home}"
-        if before in self.picture:
-            label = states_label(self.painter, states, "0")
-            self.picture.add_node(before, role="state", label=label, tooltip=tooltip, kind="")
-        begun = {self.node(begin, self.steps) for begin in self.starts.values()}
-        ends = [self.node(self.nexts[state], self.steps) for state in states]
+        after = f"nexts {home}"
+        begun = {c for begin in self.starts.values() for c in self.nodes(begin, self.steps)}
+        ends = [c for state in states for c in self.nodes(f"next {state}", self.steps)]
         if not begun.issuperset(ends):
-            label = states_label(self.painter, states, str(self.steps))
+            label = label_at(self.painter, states, self.steps + 1)
             self.picture.add_node(after, role="next", label=label, tooltip=tooltip, kind="")
             for end in ends:
                 self._wire(end, after)
+                self._carry(end, after, states[0], self.steps + 1)
 
     def _carries(self, a: str, b: str) -> str:
         """The names of what a wire carries to the next step, or of several values upwards."""
         if a not in self.thing or b not in self.thing:
             return ""
+        if (a, b) in self.carrying:
+            home, step = self.carrying[a, b]
+            return label_at(self.painter, self.carried[home], step)
         (home, step), (other, _) = self.thing[a], self.thing[b]
-        if self.is_carried(a, b):
-            return states_label(self.painter, self.carried[home], str(step))
         names = [key for key in self._between.get((home, other), ()) if not key.isdigit()]
         if len(names) < 2 or not {home, other} <= self.blocks.titles.keys():
             return ""
-        return states_label(self.painter, names, str(step))
-
-    def _goes_on(self, states: list[str]) -> bool:
-        """Whether other states begin with what all of these end with."""
-        begun = {self.node(begin, self.steps) for begin in self.starts.values()}
-        return all(self.node(self.nexts[state], self.steps) in begun for state in states)
+        return label_at(self.painter, names, step)
 
     @property
     def blocks_of(self) -> dict[str, str]:
@@ -211,7 +234,7 @@ class Copies:
         """The steps of one thing that a step of another reads."""
         if (around := self._around(b)) is not None:
             yield from range(max(1, step - around[0]), min(self.steps, step + around[1]) + 1)
-        elif self.axis(a) == self.axis(b) or self.axis(a) is None or self._read(a):
+        elif self.blocks.axis(a) == self.blocks.axis(b) or self.blocks.axis(a) is None:
             yield step
         else:
             yield from range(1, self.steps + 1)

@@ -8,30 +8,33 @@ be too many to read. The places of things and wires are our own (:mod:`cellc.vie
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
-import networkx as nx
+from collections.abc import Collection, Mapping
 
 from cellc.diagnostics import fail
 from cellc.ir import Cell
 from cellc.views.blocks import ALL, Blocks
+from cellc.views.board import Board
+from cellc.views.bundles import bundled
 from cellc.views.canvas import Canvas
 from cellc.views.closed import closed
 from cellc.views.drawing import Drawing
-from cellc.views.geometry import Geometry
 from cellc.views.oblique import oblique
-from cellc.views.opened import Frame, opened
+from cellc.views.opened import frames, opened
 from cellc.views.page import Page
 from cellc.views.painter import Painter
+from cellc.views.placed import placed
+from cellc.views.placement import Placement
 from cellc.views.ranked import ranked
-from cellc.views.routing import NoWay
 from cellc.views.unrolled import unrolled
 
-#: With more things than that, positions are blocks, and Graphviz bends wires round boxes.
-_MOST_THINGS, _MOST_ROUTED = 59, 250
+#: With more things than that, positions are blocks.
+_MOST_THINGS = 59
 
 #: With that many axes beside time, a cell over several steps is a grid of three dimensions.
 _DEEP = 2
+
+#: Things in their places, and what stands for each value of the step.
+Layout = tuple[Placement | Board, Mapping[str, str]]
 
 
 def diagram(cell: Cell, page: Page | None = None) -> Drawing:
@@ -39,12 +42,9 @@ def diagram(cell: Cell, page: Page | None = None) -> Drawing:
 
     ``page`` says in which colours, and what stands beside.
     """
-    page, painter = page or Page(), _painted(cell)
-    geometry = _placed(painter.picture)
-    if geometry is None:
-        dot = ranked(cell.name, painter.picture, page)
-        return page.drawing(cell, dot, "dot", painter.stands_for)
-    return _drawn(cell, geometry, painter.stands_for, page)
+    painter = _painted(cell)
+    placement = Placement(bundled(painter.picture))
+    return _drawn(cell, (placement, painter.stands_for), page or Page())
 
 
 def overview(cell: Cell, page: Page, expand: Collection[str]) -> Drawing:
@@ -57,10 +57,9 @@ def overview(cell: Cell, page: Page, expand: Collection[str]) -> Drawing:
     blocks = Blocks(painter, expand, places)
     _check(blocks)
     if blocks.opened_in():
-        geometry, stands_for, frames = opened(blocks)
-        return _drawn(cell, geometry, stands_for, page, frames)
+        return _drawn(cell, opened(blocks), page, blocks)
     if blocks.closed:
-        return _drawn(cell, *closed(blocks), page)
+        return _drawn(cell, closed(blocks), page)
     return diagram(cell, page)
 
 
@@ -72,19 +71,19 @@ def over_steps(cell: Cell, steps: int, page: Page, expand: Collection[str]) -> D
     blocks = Blocks(_painted(cell), expand, whole=ALL not in expand)
     _check(blocks)
     if len(cell.axes) == _DEEP and not expand:
-        canvas, stands_for = oblique(blocks, steps, page)
-        page.caption(canvas, cell)
+        canvas, picture, stands_for = oblique(blocks, steps, page)
+        page.finish(canvas, cell, picture)
         return page.drawing(cell, canvas.source, "nop2", stands_for)
-    return _drawn(cell, *unrolled(blocks, steps), page)
+    return _drawn(cell, unrolled(blocks, steps), page)
 
 
 def _check(blocks: Blocks) -> None:
     """Every name that is to be opened must be there."""
     for name in blocks.opened:
         if name not in blocks.names():
-            known = ", ".join(f"`{other}`" for other in blocks.names())
-            message = f"`{blocks.painter.cell.name}` applies nothing called `{name}`"
-            fail("unknown-part", message, hints=(f"known: {known}",))
+            cell, known = blocks.painter.cell, ", ".join(f"`{other}`" for other in blocks.names())
+            hint = f"known: {known}" if cell.applied else "it applies no other cell"
+            fail("unknown-part", f"`{cell.name}` applies nothing called `{name}`", hints=(hint,))
 
 
 def _painted(cell: Cell) -> Painter:
@@ -93,23 +92,15 @@ def _painted(cell: Cell) -> Painter:
     return painter
 
 
-def _placed(picture: nx.DiGraph[str]) -> Geometry | None:
-    """The picture with places, unless it is too large or a wire finds no way."""
-    try:
-        return Geometry(picture) if len(picture) <= _MOST_ROUTED else None
-    except NoWay:
-        return None
-
-
-def _drawn(
-    cell: Cell,
-    geometry: Geometry,
-    stands_for: dict[str, str],
-    page: Page,
-    frames: Collection[Frame] = (),
-) -> Drawing:
+def _drawn(cell: Cell, layout: Layout, page: Page, blocks: Blocks | None = None) -> Drawing:
+    """The picture of a layout, with frames around what is opened in blocks."""
+    placement, stands_for = layout
+    geometry = placed(placement.picture, placement)
+    if geometry is None:
+        dot = ranked(cell, placement.picture, page)
+        return page.drawing(cell, dot, "dot", stands_for)
     canvas = Canvas(cell.name, page.colours)
-    for frame in frames:
+    for frame in () if blocks is None else frames(blocks, geometry):
         canvas.frame(frame.title, frame.middle, frame.size)
     canvas.geometry(geometry)
     page.finish(canvas, cell, geometry)

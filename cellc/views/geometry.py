@@ -13,6 +13,7 @@ from math import sqrt
 import networkx as nx
 
 from cellc.views.board import Board
+from cellc.views.bundles import bundled
 from cellc.views.placement import Placement
 from cellc.views.routing import BOX, PITCH, Router, Wire
 from cellc.views.tracks import Point, Way, corners
@@ -22,7 +23,10 @@ Size = tuple[float, float]
 Spot = tuple[float, float]
 
 _PORT, _CHANNEL, _AIR, _LEAST = 9.0, 10.0, 13.0, 30.0
-_LETTER, _SMALL = 7.6, 5.6
+
+#: The width of a letter as a part of its size, and the usual size.
+_LETTER, _SIZE = 0.51, 15.0
+_PIECES = re.compile(r"(<[^>]*>|^)([^<]*)")
 _FIXED = {"join": (5.0, 5.0), "bar": (8.0, 30.0)}
 
 #: How far the edge of a frame is from what is inside, and the height of its title.
@@ -33,9 +37,6 @@ _OF_NAME = 0.8
 
 #: By how much of its height a mixer is lower at the right.
 _TAPER = 0.34
-
-#: How many wires may meet in a dot.
-_MEETING = 2
 
 
 def size_of(role: str, label: str) -> Size:
@@ -53,28 +54,20 @@ def size_of(role: str, label: str) -> Size:
     if role == "mixer":
         return max(34.0, width + 14), max(40.0, height + 8)
     if role == "ellipse":
-        return max(36.0, width + 20 if len(rows) == 1 else width * 1.15 + 22), height
+        return max(36.0, width + 20 if len(rows) == 1 else width * 1.22 + 24), height + 2
     return max(36.0, width * 1.1 + 14), height
 
 
-def with_bars(picture: nx.DiGraph[str]) -> nx.DiGraph[str]:
-    """The picture with bars for joins of many wires, as a placement must know it."""
-    roles = dict(picture.nodes(data="role"))
-    wide = [
-        key for key, role in roles.items() if role == "join" and picture.in_degree(key) > _MEETING
-    ]
-    changed = picture.copy()
-    for key in wide:
-        changed.nodes[key]["role"] = "bar"
-    return changed
-
-
 def width_of(row: str) -> float:
-    """How wide a line of a label is, roughly; what stands below or above is small."""
-    small = "".join(re.findall(r"<SU[BP]>(.*?)</SU[BP]>", row))
-    large = re.sub(r"<SU[BP]>.*?</SU[BP]>", "", row)
-    plain = [unescape(re.sub(r"<[^>]*>", "", text)) for text in (large, small)]
-    return _LETTER * len(plain[0]) + _SMALL * len(plain[1])
+    """How wide a line of a label is, roughly, from its letters and their sizes."""
+    width, sizes = 0.0, [_SIZE]
+    for tag, text in _PIECES.findall(row):
+        if tag.startswith("<FONT"):
+            sizes.append(float(tag.split('"')[1]))
+        elif tag == "</FONT>":
+            sizes.pop()
+        width += _LETTER * sizes[-1] * len(unescape(text))
+    return width
 
 
 def tracks_in_use(ways: Iterable[Way], axis: int) -> set[int]:
@@ -102,7 +95,7 @@ class Geometry:
     rails: frozenset[tuple[str, str]] = field(init=False)
 
     def __post_init__(self) -> None:
-        picture = self.picture = with_bars(self.picture)
+        picture = self.picture = bundled(self.picture)
         placement = self.placement or Placement(picture)
         self.at = placement.at
         self.sizes = {
@@ -211,10 +204,10 @@ class Geometry:
             spots = [(x + 7, y + up), (x - 7, y + up), (x + 7, y + 2 * up), (x - 7, y + 2 * up)]
         return next((spot for spot in spots if self._is_clear(spot)), spots[0])
 
-    def _is_clear(self, spot: Spot) -> bool:
-        """Whether no wire runs through a letter."""
+    def _is_clear(self, spot: Spot, half: float = 4.0) -> bool:
+        """Whether no wire runs through a letter or a name of half that width."""
         return not any(
-            min(a[0], b[0]) < spot[0] + 4 and max(a[0], b[0]) > spot[0] - 4
+            min(a[0], b[0]) < spot[0] + half and max(a[0], b[0]) > spot[0] - half
             and min(a[1], b[1]) < spot[1] + 5 and max(a[1], b[1]) > spot[1] - 5
             for a, b in self._pieces
         )  # fmt: skip
@@ -231,9 +224,15 @@ class Geometry:
         (x, y), (end, _) = max(
             level or [(spots[0], spots[1])], key=lambda p: abs(p[0][0] - p[1][0])
         )
+        half = width / 2 + 2
         if level:
-            return end + (width / 2 + 14) * (-1 if end > x else 1), y + 10
-        return x + width / 2 + 6, (y + spots[-1][1]) / 2
+            back = -1 if end > x else 1
+            near, far = end + (half + 12) * back, x - (half + 6) * back
+            spots = [(near, y + 10), (near, y - 11), ((x + end) / 2, y + 10), (far, y + 10)]
+        else:
+            height = (y + spots[-1][1]) / 2
+            spots = [(x + half + 4, height), (x - half - 4, height)]
+        return next((spot for spot in spots if self._is_clear(spot, half)), spots[0])
 
     def frame(self, keys: Iterable[str]) -> tuple[Spot, Size]:
         """The middle and the size of a frame around things, with room for a title on top."""

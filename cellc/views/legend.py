@@ -25,8 +25,8 @@ _ROLES = {
     "output": "input or output",
     "learned": "weights, then the function",
     "block": "a cell in the cell",
-    "circle": "number by number",
-    "ellipse": "number by number",
+    "circle": "one op",
+    "ellipse": "one op",
     "mixer": "chooses or mixes",
     "join": "joined",
     "bar": "joined",
@@ -48,17 +48,15 @@ def add_legend(
 ) -> None:
     """Write to the right of a picture what is in it; ``marks`` says in words what marks mean."""
     x, y = canvas.high[0] + _AWAY, canvas.high[1] - _ROW / 2
-    for role, kind, text in _things_in(picture):
+    for role, kind, text in things_in(picture):
         looks = {"label": "", "tooltip": " ", **canvas.theme.looks(role, kind)}
         canvas.box((x, y), _SWATCHES.get(role, (26.0, 16.0)), looks)
         y = _say(canvas, text, x, y)
-    for kind in _kinds_of(picture, rails):
-        text, looks = _WIRES[kind]
+    for text, looks in wires_in(picture, rails):
         ends = canvas.point((x - 14, y)), canvas.point((x + 14, y))
         canvas.wire(ends, [(x - 14, y), (x + 14, y)], (), looks)
         y = _say(canvas, text, x, y)
-    present = {item.get("mark") for item in (*picture.nodes.values(), *picture.edges.values())}
-    for mark in (mark for mark in marks if mark in present):
+    for mark in marks_in(picture, marks):
         y -= _MORE
         _add_mark(canvas, mark, x, y)
         y = _say(canvas, marks[mark], x, y)
@@ -79,8 +77,11 @@ def _say(canvas: Canvas, text: str, x: float, y: float) -> float:
     return y - _ROW
 
 
-def _things_in(picture: nx.DiGraph[str]) -> Iterator[tuple[str, str, str]]:
-    """Role, kind and text of what is in a picture."""
+def things_in(picture: nx.DiGraph[str]) -> Iterator[tuple[str, str, str]]:
+    """Role, kind and text of what is in a picture.
+
+    Of a kind the first role that has it is shown.
+    """
     said: set[str] = set()
     present = {(item["role"], item.get("kind", "")) for _, item in picture.nodes(data=True)}
     for role, text in _ROLES.items():
@@ -88,14 +89,19 @@ def _things_in(picture: nx.DiGraph[str]) -> Iterator[tuple[str, str, str]]:
             said.add(text)
             yield role, "", text
     for kind, text in _KINDS.items():
-        role = next((r for r in ("circle", "ellipse", "mixer") if (r, kind) in present), "")
-        if role:
+        if role := next((role for role in _ROLES if (role, kind) in present), ""):
             yield role, kind, text
 
 
-def _kinds_of(picture: nx.DiGraph[str], rails: bool) -> Iterator[str]:
-    if rails:
-        yield "rail"
-    for kind in ("diagonal", "start"):
-        if any(value for _, _, value in picture.edges(data=kind)):
-            yield kind
+def wires_in(picture: nx.DiGraph[str], rails: bool) -> Iterator[tuple[str, dict[str, str]]]:
+    """Text and looks of the wires of a picture that are not plain; ``rails`` are known of."""
+    there = {kind for kind in _WIRES for *_, value in picture.edges(data=kind) if value}
+    for kind, (text, looks) in _WIRES.items():
+        if kind in there or (rails and kind == "rail"):
+            yield text, looks
+
+
+def marks_in(picture: nx.DiGraph[str], marks: Mapping[str, str]) -> list[str]:
+    """Those of the marks that something in a picture has."""
+    present = {item.get("mark") for item in (*picture.nodes.values(), *picture.edges.values())}
+    return [mark for mark in marks if mark in present]

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from statistics import mean
 
+import networkx as nx
+
 from cellc.views.blocks import Blocks
 from cellc.views.canvas import Canvas
 from cellc.views.copies import Copies
@@ -24,8 +26,10 @@ _BESIDE, _ROOM = 62.0, (90.0, 60.0)
 _NAMED = 0.66
 
 
-def oblique(blocks: Blocks, steps: int, page: Page) -> tuple[Canvas, dict[str, str]]:
-    """The picture over so many steps, and what in it stands for each value of the step."""
+def oblique(
+    blocks: Blocks, steps: int, page: Page
+) -> tuple[Canvas, nx.DiGraph[str], dict[str, str]]:
+    """What is drawn over so many steps, its graph, and what stands for each value of the step."""
     copies = Copies(blocks, steps)
     picture = copies.picture
     for copy, thing in copies.blocks_of.items():
@@ -54,7 +58,7 @@ def oblique(blocks: Blocks, steps: int, page: Page) -> tuple[Canvas, dict[str, s
     ]
     canvas.text(",   ".join(axes), (canvas.low[0] + 110, canvas.low[1] + 10), 12)
     shown = {v: copies.node(key, steps) for v, key in blocks.painter.stands_for.items()}
-    return canvas, shown
+    return canvas, picture, shown
 
 
 def _spots(copies: Copies) -> dict[str, Spot]:

@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import networkx as nx
-
 from cellc.views.blocks import Blocks
-from cellc.views.geometry import Geometry, Size, Spot, with_bars
+from cellc.views.closed import contracted
+from cellc.views.geometry import Geometry, Size, Spot
 from cellc.views.placement import Placement
 
 
@@ -22,29 +21,17 @@ class Frame:
     size: Size
 
 
-def opened(blocks: Blocks) -> tuple[Geometry, dict[str, str], list[Frame]]:
-    """The picture, what in it stands for each value of the step, and its frames."""
-    painter, of = blocks.painter, blocks.of
-    picture: nx.DiGraph[str] = nx.DiGraph()
-    for key, item in painter.picture.nodes(data=True):
-        where = of[key]
-        if where not in picture:
-            picture.add_node(where, **(blocks.item(where) if where in blocks.titles else item))
-    for a, b, wire in painter.picture.edges(data=True):
-        if of[a] != of[b] and not picture.has_edge(of[a], of[b]):
-            picture.add_edge(of[a], of[b], **wire)
-    picture = with_bars(picture)
-    inside = blocks.opened_in()
-    outermost = {key: labels[0] for key, labels in inside.items()}
-    geometry = Geometry(picture, Placement(picture, outermost))
-    shown = {value: of[key] for value, key in painter.stands_for.items()}
-    return geometry, shown, list(_frames(blocks, geometry, inside))
+def opened(blocks: Blocks) -> tuple[Placement, dict[str, str]]:
+    """Gates and closed blocks in their places, and what stands for each value of the step."""
+    picture, of = contracted(blocks)
+    outermost = {key: labels[0] for key, labels in blocks.opened_in().items()}
+    shown = {value: of[key] for value, key in blocks.painter.stands_for.items()}
+    return Placement(picture, outermost), shown
 
 
-def _frames(
-    blocks: Blocks, geometry: Geometry, inside: dict[str, tuple[str, ...]]
-) -> Iterator[Frame]:
+def frames(blocks: Blocks, geometry: Geometry) -> Iterator[Frame]:
     """A frame for each opened cell, the outermost first, unless something else is between."""
+    inside = blocks.opened_in()
     labels = dict.fromkeys(label for labels in inside.values() for label in labels)
     for label in sorted(labels, key=lambda label: label.count("/")):
         mine = [key for key, where in inside.items() if label in where]

@@ -17,7 +17,7 @@ from cellc.ir import AtConstruction, Cell, Kernel, Loop, Region, Schedule, reach
 from cellc.ops import TABLE
 from cellc.ops.notation import expression_of
 from cellc.views import ops_labels as texts
-from cellc.views.caption import caption
+from cellc.views.below import LEFT, label_of_all, row_of
 from cellc.views.drawing import Drawing
 from cellc.views.latex import latex
 from cellc.views.ops_labels import Labels, is_derived
@@ -26,9 +26,7 @@ from cellc.views.theme import Theme
 from cellc.views.wires import things_told
 
 _GRAPH = {"nodesep": "0.14", "ranksep": "0.26"}
-_TALL = '<FONT POINT-SIZE="19"> </FONT>'
 _BACKWARD = "from the last step to the first"
-_LEFT = '<BR ALIGN="LEFT"/>'
 _THING = {"fontsize": "13", "margin": "0.07,0.03", "height": "0.3", "width": "0.3"}
 
 #: How much of which fill, or of the ink, a frame has in the colour of the paper.
@@ -234,11 +232,8 @@ def _sheet(sides: Sequence[Side], page: Page, cell: Cell, direction: str) -> Dra
         node_attr=things | _THING,
         edge_attr=wires,
     )
-    told = [_legend(sides, theme)] if page.legend else []
-    told += ["".join(f"{line}{_TALL}{_LEFT}" for line in caption(cell))] if page.captions else []
-    if any(told):
-        rows = "".join(f'<TR><TD BALIGN="LEFT">{text}</TD></TR>' for text in told if text)
-        graph.attr(label=f'<<TABLE BORDER="0" CELLSPACING="8">{rows}</TABLE>>')
+    legend = _legend(sides, theme) if page.legend else ""
+    graph.attr(**label_of_all([legend, page.inked(page.lines(cell))]))
     stands_for: dict[str, str] = {}
     for side in sides:
         drawer = _Drawer(graph, theme, side)
@@ -255,18 +250,13 @@ def _legend(sides: Sequence[Side], theme: Theme) -> str:
     """A row of boxes in the looks of what they name."""
     present = {role for side in sides for _, role in side.ops.picture.nodes(data="role")}
     kinds = {kind for side in sides for *_, kind in side.ops.picture.edges(keys=True)}
-    boxes = [
-        f'<TD BORDER="1" BGCOLOR="{looks(theme, role)["fillcolor"]}">{text}</TD>'
+    things = [
+        (text, {"BGCOLOR": looks(theme, role)["fillcolor"]})
         for role, text in _ROLES.items()
         if role in present
     ]
-    boxes += [
-        f'<TD BORDER="1" STYLE="{style}">{text}</TD>'
-        for kind, style, text in _WIRES
-        if kind in kinds
-    ]
-    table = f'<TABLE BORDER="0" CELLSPACING="5" CELLPADDING="3" COLOR="{theme.ink}">'
-    return f'<FONT POINT-SIZE="11">{table}<TR>{"".join(boxes)}</TR></TABLE></FONT>'
+    wires = [(text, {"STYLE": style}) for kind, style, text in _WIRES if kind in kinds]
+    return row_of(theme, [*things, *wires])
 
 
 class _Drawer:
@@ -321,9 +311,9 @@ class _Drawer:
         colour = self.theme.fills.get(kind, self.theme.ink)
         small = frame.kind == "kernel"
         title = escape(frame.title) if small else f"<B>{escape(frame.title)}</B>"
-        more = f"{texts.small(frame.more)}{_LEFT}" if frame.more else ""
+        more = f"{texts.small(frame.more)}{LEFT}" if frame.more else ""
         return {
-            "label": f"<{title}{_LEFT}{more}>",
+            "label": f"<{title}{LEFT}{more}>",
             "fontsize": _SIZES.get(frame.kind, "13"),
             "labelloc": "b" if small else "t",
             "labeljust": "r" if small else "l",

@@ -15,21 +15,18 @@ from html import escape
 import networkx as nx
 
 from cellc.ir import Cell, Result
-from cellc.ops.notation import equations_of
 from cellc.views.canvas import Canvas
 from cellc.views.caption import caption
 from cellc.views.diff import equation_changes, leaf_changes
 from cellc.views.drawing import Drawing
-from cellc.views.geometry import Geometry
 from cellc.views.matching import Pairs
-from cellc.views.names import step_values
 from cellc.views.page import Line, Page
 from cellc.views.painter import Painter, box_of
+from cellc.views.placed import placed
 from cellc.views.ranked import ranked
-from cellc.views.routing import NoWay
 
 _SIGNS = {"removed": "−", "added": "+"}
-_NOTHING, _MOST_ROUTED = [("", "no equation differs")], 100
+_NOTHING = [("", "no equation differs")]
 
 
 def overlay(cell: Cell, base: Cell, renamed: Mapping[str, str], page: Page) -> Drawing:
@@ -38,7 +35,6 @@ def overlay(cell: Cell, base: Cell, renamed: Mapping[str, str], page: Page) -> D
     ``renamed`` says what values of the base are called in the cell. Captions are the equations
     that differ. Raises CellcError ``unknown-theme``.
     """
-    canvas = Canvas(cell.name, page.colours)
     named = named_alike(cell, base, renamed)
     painters = Painter(named[0]), Painter(named[1])
     for painter in painters:
@@ -47,13 +43,16 @@ def overlay(cell: Cell, base: Cell, renamed: Mapping[str, str], page: Page) -> D
     stands_for = {
         old: shown[new] for old, new in zip(cell.nodes, named[0].nodes, strict=True) if new in shown
     }
-    if (geometry := placed(picture)) is None:
-        return page.drawing(cell, ranked(cell.name, picture, page), "dot", stands_for)
-    canvas.geometry(geometry)
-    lines = [(mark, f"{_SIGNS[mark]}  {t}") for mark, t in lines_that_differ(cell, base, renamed)]
+    differing = lines_that_differ(cell, base, renamed)
+    lines = [(mark, f"{_SIGNS[mark]}  {text}") for mark, text in differing] or _NOTHING
     marks = {"both": "in both", "added": f"only in {cell.name}", "removed": f"only in {base.name}",
              "changed": "other operands or weights"}  # fmt: skip
-    page.finish(canvas, cell, geometry, lines or _NOTHING, marks)
+    if (geometry := placed(picture)) is None:
+        dot = ranked(cell, picture, page, lines, marks)
+        return page.drawing(cell, dot, "dot", stands_for)
+    canvas = Canvas(cell.name, page.colours)
+    canvas.geometry(geometry)
+    page.finish(canvas, cell, geometry, lines, marks)
     return page.drawing(cell, canvas.source, "nop2", stands_for)
 
 
@@ -158,24 +157,10 @@ def lines_that_differ(cell: Cell, base: Cell, renamed: Mapping[str, str]) -> lis
     new, old = named_alike(cell, base, renamed)
     either = {change.kind for change in equation_changes(base, cell)}
     changes = [change for change in equation_changes(old, new) if change.kind in either]
-    lines = _lines(old), _lines(new)
+    lines = caption(old), caption(new)
     return [
         (mark, text.get(change.name) or escape(plain))
         for change in changes or leaf_changes(old, new)
         for mark, text, plain in zip(_SIGNS, lines, (change.before, change.after), strict=True)
         if plain is not None
     ]
-
-
-def _lines(cell: Cell) -> dict[str, str]:
-    step = step_values(cell)
-    named = (name for name in equations_of(cell) if name in step and not name.isdigit())
-    return dict(zip(named, caption(cell), strict=True))
-
-
-def placed(picture: nx.DiGraph[str]) -> Geometry | None:
-    """The picture with places, unless it is too large or a wire finds no way."""
-    try:
-        return Geometry(picture) if len(picture) <= _MOST_ROUTED else None
-    except NoWay:
-        return None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import networkx as nx
+
 from cellc.ir import Cell
+from cellc.views.below import lined
 from cellc.views.canvas import Canvas
 from cellc.views.caption import caption
 from cellc.views.drawing import Drawing
@@ -17,13 +20,10 @@ from cellc.views.theme import Theme, theme_called
 _BELOW, _LINE = 12.0, 23.0
 
 #: Room for fonts that are wider than most.
-_LOOSE = 1.3
+_LOOSE = 1.45
 
 #: A line of text in Graphviz's HTML with the mark whose ink it has, or none.
 Line = tuple[str, str]
-
-#: What makes a line of text that high.
-_TALL = '<FONT POINT-SIZE="19"> </FONT>'
 
 
 @dataclass(frozen=True)
@@ -45,18 +45,20 @@ class Page:
         self,
         canvas: Canvas,
         cell: Cell,
-        geometry: Geometry,
+        shown: Geometry | nx.DiGraph[str],
         lines: Sequence[Line] | None = None,
         marks: Mapping[str, str] | None = None,
     ) -> None:
         """Write what stands beside a picture and below it.
 
-        Below are the equations of the cell, or other lines; ``marks`` says in words what those
-        in the picture mean.
+        ``shown`` is what is on the canvas, with rails or without. Below are the equations of the
+        cell, or other lines; ``marks`` says in words what those in the picture mean.
         """
         middle = canvas.middle
-        if self.legend:
-            add_legend(canvas, geometry.picture, bool(geometry.rails), marks or {})
+        if self.legend and isinstance(shown, Geometry):
+            add_legend(canvas, shown.picture, bool(shown.rails), marks or {})
+        elif self.legend:
+            add_legend(canvas, shown, False, marks or {})
         self.caption(canvas, cell, middle, lines)
 
     def caption(
@@ -67,13 +69,21 @@ class Page:
         lines: Sequence[Line] | None = None,
     ) -> None:
         """Write the equations of a cell, or other lines, below a picture, around its middle."""
-        if self.captions:
-            lines = [("", line) for line in caption(cell)] if lines is None else lines
-            text = "".join(f'{self._inked(*line)}{_TALL}<BR ALIGN="LEFT"/>' for line in lines)
+        if lines := self.lines(cell, lines):
             x = canvas.middle if middle is None else middle
-            wide = _LOOSE * max((width_of(line) for _, line in lines), default=0.0)
-            canvas.text(f"<{text}>", (x, canvas.low[1] - _BELOW - _LINE * len(lines) / 2), 14,
-                        width=f"{wide / 72:.3f}")  # fmt: skip
+            wide = _LOOSE * max(width_of(line) for _, line in lines)
+            spot = x, canvas.low[1] - _BELOW - _LINE * len(lines) / 2
+            canvas.text(f"<{self.inked(lines)}>", spot, 14, width=f"{wide / 72:.3f}")
+
+    def lines(self, cell: Cell, lines: Sequence[Line] | None = None) -> Sequence[Line]:
+        """What is written below: the equations, or other lines; nothing where it is not asked."""
+        if not self.captions:
+            return ()
+        return [("", line) for line in caption(cell).values()] if lines is None else lines
+
+    def inked(self, lines: Iterable[Line]) -> str:
+        """Lines below each other, each in the ink of its mark."""
+        return lined(self._inked(*line) for line in lines)
 
     def _inked(self, mark: str, text: str) -> str:
         return f'<FONT COLOR="{self.colours.marks[mark][0]}">{text}</FONT>' if mark else text

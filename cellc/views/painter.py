@@ -91,7 +91,7 @@ class Painter:
             self._paint_end(f"next {state}", "next", label, value)
         for name, value in self.cell.values("output").items():
             if value not in following.values():
-                label = self._label(name, self.naming.step(value))
+                label = self._label(name, self.naming.symbol(value).step)
                 self._paint_end(f"output {name}", "output", label, value)
         for state, value in self.cell.values("start").items():
             if self.cell.nodes[value].type.extent:
@@ -225,17 +225,16 @@ class Painter:
             text = self._short(fixed[0])
             before = op.notation and node.args[0] == fixed[0]
             label = f"{text}{label}" if before else f"{label}{'' if op.notation else ' '}{text}"
+        elif fixed and not op.variadic:
+            told = (f"{p} = {self._short(a)}" for p, a in zip(op.parameters, node.args, strict=True)
+                    if a in fixed)  # fmt: skip
+            label += f'<BR/><FONT POINT-SIZE="10">{", ".join(told)}</FONT>'
         letters = unescape(label.replace("<I>", "").replace("</I>", ""))
-        word = len(self.naming.taken_apart(name).stem) > _MOST_IN_CIRCLE and not name.isdigit()
-        word |= _LONGER in letters
-        role = (
-            "mixer"
-            if op.selects
-            else "ellipse"
-            if word or len(letters) > _MOST_IN_CIRCLE
-            else "circle"
-        )
-        return role, self._with_name(label, name)
+        named = self._with_name(label, name)
+        word = named != label and len(self.naming.taken_apart(name).stem) > _MOST_IN_CIRCLE
+        wide = word or len(letters) > _MOST_IN_CIRCLE or _LONGER in letters
+        role = "mixer" if op.selects else "ellipse" if wide else "circle"
+        return role, named
 
     def _wire_operands(self, name: str) -> None:
         """Where the order of operands matters, small letters at the wires tell it."""
@@ -247,7 +246,7 @@ class Painter:
             self._wire(node.args[slot], name, slot=op.parameters[slot] if marked else "")
 
     def _add(self, key: str, role: str, label: str) -> None:
-        kind = kind_of(self.cell, key) if key in self.nodes else ""
+        kind = kind_of(self.cell, key) if key in self.nodes and role != "learned" else ""
         self.picture.add_node(key, role=role, label=label, tooltip=self._told(key), kind=kind)
         self.stands_for[key] = key
 

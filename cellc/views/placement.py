@@ -123,7 +123,12 @@ class Placement:
         part = {key: self.groups.get(key, f"alone {key}") for key in forward}
         whole.add_nodes_from(part.values())
         whole.add_edges_from((part[a], part[b]) for a, b in forward.edges if part[a] != part[b])
-        order = {name: place for place, name in enumerate(nx.topological_sort(whole))}
+        together = nx.condensation(whole)
+        order = {
+            name: place
+            for place, number in enumerate(nx.topological_sort(together))
+            for name in together.nodes[number]["members"]
+        }
         on_rail = {key: n for rail in self.rails.values() for n, key in enumerate(rail)}
         before, late = "", len(forward)
         for key in sorted(

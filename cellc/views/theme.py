@@ -68,7 +68,7 @@ class Theme:
         fills = {**self.fills, "ink": self.ink, "chance": self.paper}
         fill = fills.get(kind or usual, "")
         looks = shape | ({"fillcolor": fill} if fill else {})
-        looks |= {"style": f"{shape['style']},dashed"} if kind == "chance" else {}
+        looks |= {"style": f"{shape.get('style', 'solid')},dashed"} if kind == "chance" else {}
         return looks | self._marked(role, looks, mark)
 
     def _marked(self, role: str, looks: Mapping[str, str], mark: str) -> dict[str, str]:
@@ -127,7 +127,7 @@ class Theme:
         wires = {
             "fontname": "Helvetica", "fontsize": "9", "fontcolor": self.wire, "color": self.wire,
             "arrowsize": "0.55"}  # fmt: skip
-        return {"pad": "0.12", "bgcolor": self.paper}, things, wires
+        return {"pad": "0.12", "margin": "0", "bgcolor": self.paper}, things, wires
 
 
 THEMES = {

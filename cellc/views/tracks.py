@@ -197,6 +197,8 @@ class Sweep:
 
     def way(self, starts: Sequence[End], ends: Sequence[End], late: bool) -> Turns:
         """The cheapest way from one of some starts, or from the net, to an end."""
+        if not ends:
+            return []
         for (x, y), d, price in starts:
             begun = _spread(self.begun[d], d)
             begun[y, x] = min(begun[y, x], price)

@@ -11,15 +11,14 @@ from cellc.ir import TIME
 from cellc.views.blocks import Blocks
 from cellc.views.board import Board, Cell, rows_of
 from cellc.views.copies import Copies
-from cellc.views.geometry import Geometry, with_bars
 
 
-def unrolled(blocks: Blocks, steps: int) -> tuple[Geometry, dict[str, str]]:
-    """The picture over so many steps, and what in it stands for each value of the step."""
+def unrolled(blocks: Blocks, steps: int) -> tuple[Board, dict[str, str]]:
+    """The copies in their places, and what stands for each value of the step."""
     copies = Copies(blocks, steps)
-    copies.picture = with_bars(copies.picture)
+    copies.bundle()
     shown = {v: copies.node(key, steps) for v, key in blocks.painter.stands_for.items()}
-    return Geometry(copies.picture, _board(copies)), shown
+    return _board(copies), shown
 
 
 def _board(copies: Copies) -> Board:

@@ -42,8 +42,11 @@ def to_the_front(picture: nx.DiGraph[str]) -> list[Edge]:
 
 
 def things_told(key: str, item: Mapping[str, str]) -> dict[str, str]:
-    """The label of a thing, what it says when pointed at, and its name for programs."""
+    """The label of a thing, what it says when pointed at, and its name for programs.
+
+    That is the name of its value. What is no value has a hyphen in it, as no name has.
+    """
     label = f"<{item['label']}>" if item["label"] else ""
     place = "xlabel" if label and item["role"] in ("join", "bar") else "label"
     tooltip = graphviz.escape(item["tooltip"].replace("\\", _BACKSLASH) or " ")
-    return {place: label, "tooltip": tooltip, "id": key.replace(" ", "_")}
+    return {place: label, "tooltip": tooltip, "id": key.replace(" ", "-")}
