@@ -105,12 +105,21 @@ def _until(holds: Callable[[], bool]) -> None:
         sleep(0.05)
 
 
+#: The command line of a process that is told of Ctrl-C even where the tests run behind a shell.
+INTERRUPTIBLE = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from cellc.cli import main
+main()
+"""
+
+
 @contextmanager
 def watching(spec: Path, *options: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     """A process that draws a spec whenever it is saved, and the file of what it tells."""
     told = spec.parents[1] / "told.txt"
     with told.open("w") as file:
-        command = [sys.executable, "-m", "cellc", "draw", str(spec), "--watch", *options]
+        command = [sys.executable, "-c", INTERRUPTIBLE, "draw", str(spec), "--watch", *options]
         process = subprocess.Popen(command, stderr=file)
         try:
             _until(lambda: "watching" in told.read_text())
@@ -119,7 +128,11 @@ def watching(spec: Path, *options: str) -> Iterator[tuple[subprocess.Popen[bytes
             assert "Traceback" not in told.read_text()
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(10)
+            try:
+                process.wait(10)
+            finally:
+                process.kill()
+                process.wait()
 
 
 @pytest.fixture
