@@ -39,7 +39,7 @@ from tests.proving import (
 from tests.strategies import specs
 
 #: How many cells are drawn: always the same ones every day, others each time by `make test-all`.
-EVERY_DAY, MANY = 120, int(os.environ.get("CELLC_RANDOM_CELLS", "2000"))
+EVERY_DAY, MANY = 80, int(os.environ.get("CELLC_RANDOM_CELLS", "2000"))
 #: Runs share the work of several processes by parts.
 PARTS = 8
 

@@ -16,7 +16,7 @@ from tests.running import GradientTrial
 from tests.strategies import specs
 
 #: How many cells are drawn: always the same ones every day, others each time by `make test-all`.
-EVERY_DAY, MANY = 120, int(os.environ.get("CELLC_RANDOM_CELLS", "2000"))
+EVERY_DAY, MANY = 80, int(os.environ.get("CELLC_RANDOM_CELLS", "2000"))
 PARTS = 8
 
 WAYS = [(level, memory) for level in ("O0", "O2") for memory in MODES]
