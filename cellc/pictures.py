@@ -11,7 +11,7 @@ from cellc.frontend.library import path_of
 from cellc.frontend.lineage import lineage_of
 from cellc.frontend.suggest import did_you_mean
 from cellc.ir import Cell
-from cellc.passes.levels import level_called
+from cellc.passes.pipelines import level_called
 from cellc.passes.plan import plan
 from cellc.views.diagram import over_steps, overview
 from cellc.views.drawing import Drawing

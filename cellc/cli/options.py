@@ -18,8 +18,7 @@ from cellc.diagnostics import CellcError, Diagnostic
 from cellc.frontend.lineage import Change, Lineage
 from cellc.ir import Cell
 from cellc.ops.notation import equations_of
-from cellc.passes.levels import level_called
-from cellc.passes.pipelines import PIPELINES
+from cellc.passes.pipelines import PIPELINES, level_called
 from cellc.transforms.couple import couple
 from cellc.transforms.prune import prune
 from cellc.transforms.removed import removed

@@ -104,8 +104,14 @@ def firings(cell: Cell, level: str) -> list[Firing]:
     return log
 
 
-def _pipeline(level: str) -> tuple[Pass, ...]:
+def level_called(name: str) -> str:
+    """The level of a name, in full: ``O1`` of ``1``. Raises CellcError ``unknown-level``."""
+    level = name if name.startswith("O") else f"O{name}"
     if level not in PIPELINES:
-        known = ", ".join(f"`{name}`" for name in PIPELINES)
-        fail("unknown-level", f"there is no level `{level}`", hints=(f"known: {known}",))
-    return PIPELINES[level]
+        known = ", ".join(f"`{each}`" for each in PIPELINES)
+        fail("unknown-level", f"there is no level `{name}`", hints=(f"known: {known}",))
+    return level
+
+
+def _pipeline(level: str) -> tuple[Pass, ...]:
+    return PIPELINES[level_called(level)]

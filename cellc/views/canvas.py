@@ -58,12 +58,12 @@ class Canvas:
         """How far to the right the middle of everything is."""
         return (self.low[0] + self.high[0]) / 2
 
-    def geometry(self, geometry: Geometry, origin: Spot = (0.0, 0.0)) -> None:
-        """A gate diagram with its own origin at a spot."""
+    def geometry(self, geometry: Geometry) -> None:
+        """Things and wires in their places."""
         picture = geometry.picture
         keys = {key: self._next() for key in picture}
         for key, item in picture.nodes(data=True):
-            self._thing(keys[key], key, item, geometry, origin)
+            self._thing(keys[key], key, item, geometry)
         dots: dict[Spot, str] = {}
         for source, target, wire in to_the_front(picture):
             looks = wire_looks(self.theme, picture, source, target)
@@ -71,25 +71,23 @@ class Canvas:
             joins = picture.nodes[target]["role"] == "join"
             spots = geometry.line(source, target)
             self.wire((keys[source], keys[target]), spots, geometry.crossings, looks,
-                      head=not joins, origin=origin)  # fmt: skip
+                      head=not joins)  # fmt: skip
             if wire["slot"]:
-                beside = _moved(geometry.beside(source, target), origin)
+                beside = geometry.beside(source, target)
                 ink = {k: looks[k] for k in ("fontcolor",) if k in looks}
                 self.text(wire["slot"], beside, 10, **ink)
             if wire.get("label"):
-                spot = _moved(geometry.along(source, target), origin)
+                spot = geometry.along(source, target)
                 self.text(f"<{wire['label']}>", spot, 12)
             dots[geometry.start(source, target)] = looks.get("color", self.theme.wire).split(":")[0]
         for spot in geometry.forks:
-            self.dot(_moved(spot, origin), dots[spot])
+            self.dot(spot, dots[spot])
 
-    def _thing(
-        self, node: str, key: str, item: Mapping[str, str], geometry: Geometry, origin: Spot
-    ) -> None:
+    def _thing(self, node: str, key: str, item: Mapping[str, str], geometry: Geometry) -> None:
         told = things_told(key, item)
         if name := told.pop("xlabel", ""):  # a point has no room inside
-            self.text(name, _moved(geometry.above(key), origin), 15)
-        middle = _moved(geometry.middle(key), origin)
+            self.text(name, geometry.above(key), 15)
+        middle = geometry.middle(key)
         self.thing(middle, geometry.sizes[key], item, told, node)
 
     def thing(
@@ -138,12 +136,10 @@ class Canvas:
         looks: Mapping[str, str],
         *,
         head: bool = True,
-        origin: Spot = (0.0, 0.0),
     ) -> None:
-        """A wire along corners, in the coordinates of an origin."""
+        """A wire along corners, with a head unless it ends in a dot."""
         points = curve(shortened(spots, _HEAD) if head else spots, hops)
-        points = [_moved(point, origin) for point in points]
-        tip = f"e,{_written(_moved(spots[-1], origin))} " if head else ""
+        tip = f"e,{_written(spots[-1])} " if head else ""
         self.graph.edge(*ends, pos=tip + " ".join(map(_written, points)), **looks)
         for point in points:
             self._reach(point, point)
@@ -174,10 +170,6 @@ class Canvas:
 def _larger(size: Size, by: float) -> Size:
     """A size with so much more on every side."""
     return size[0] + 2 * by, size[1] + 2 * by
-
-
-def _moved(spot: Spot, by: Spot) -> Spot:
-    return spot[0] + by[0], spot[1] + by[1]
 
 
 def _written(spot: Spot) -> str:

@@ -44,8 +44,7 @@ def oblique(
     canvas.graph.attr(outputorder="edgesfirst")
     nodes: dict[str, str] = {}
     for key, item in picture.nodes(data=True):
-        looks = {"label": "", **things_told(key, item), **page.colours.looks(item["role"])}
-        nodes[key] = canvas.box(spots[key], sizes[key], looks)
+        nodes[key] = canvas.thing(spots[key], sizes[key], item, things_told(key, item))
     for a, b, wire in picture.edges(data=True):
         ends = [_edge(spots[a], spots[b], sizes[a]), _edge(spots[b], spots[a], sizes[b])]
         looks = {"penwidth": "2"} if copies.is_carried(a, b) else {}

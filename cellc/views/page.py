@@ -59,21 +59,10 @@ class Page:
             add_legend(canvas, shown.picture, bool(shown.rails), marks or {})
         elif self.legend:
             add_legend(canvas, shown, False, marks or {})
-        self.caption(canvas, cell, middle, lines)
-
-    def caption(
-        self,
-        canvas: Canvas,
-        cell: Cell,
-        middle: float | None = None,
-        lines: Sequence[Line] | None = None,
-    ) -> None:
-        """Write the equations of a cell, or other lines, below a picture, around its middle."""
-        if lines := self.lines(cell, lines):
-            x = canvas.middle if middle is None else middle
-            wide = _LOOSE * max(width_of(line) for _, line in lines)
-            spot = x, canvas.low[1] - _BELOW - _LINE * len(lines) / 2
-            canvas.text(f"<{self.inked(lines)}>", spot, 14, width=f"{wide / 72:.3f}")
+        if below := self.lines(cell, lines):
+            wide = _LOOSE * max(width_of(line) for _, line in below)
+            spot = middle, canvas.low[1] - _BELOW - _LINE * len(below) / 2
+            canvas.text(f"<{self.inked(below)}>", spot, 14, width=f"{wide / 72:.3f}")
 
     def lines(self, cell: Cell, lines: Sequence[Line] | None = None) -> Sequence[Line]:
         """What is written below: the equations, or other lines; nothing where it is not asked."""
