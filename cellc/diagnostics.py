@@ -295,4 +295,8 @@ CODES: dict[str, str] = {
     "unknown-target": "No backend has this name.",
     "missing-spelling": "A backend has no spelling for an operation.",
     "unwritable": "A file cannot be written.",
+    # compiled kernels
+    "no-compiler": "There is no C++ compiler to build kernels with.",
+    "kernel-build": "The C++ compiler could not build the kernels.",
+    "kernel-store": "Built kernels cannot be kept in the cache directory.",
 }

@@ -12,7 +12,7 @@ from cellc.frontend.library import path_of, read_cells, read_file
 from cellc.ir import Cell, Schedule
 from cellc.loading import class_from
 from cellc.passes.pipelines import optimise
-from cellc.passes.plan import chosen, plan
+from cellc.passes.plan import chosen, plan, with_compiled
 from cellc.syntax.characters import read_source
 
 
@@ -60,10 +60,19 @@ def emit(cell: Cell | str, target: str = "torch", level: str = "O2", memory: str
 
 
 def compile(cell: Cell | str, target: str = "torch", level: str = "O2", memory: str = "balanced",
-            scan: str = "auto", diagonals: str = "never") -> type[Any]:  # fmt: skip
-    """The class that the emitted file defines, ready to use. Raises CellcError."""
-    text = emit(cell, target, level, memory, scan, diagonals)
-    return class_from(text, class_name(_cell(cell).name))
+            scan: str = "auto", diagonals: str = "never",
+            kernels: str = "auto") -> type[Any]:  # fmt: skip
+    """The class that the emitted file defines, ready to use, with compiled kernels.
+
+    ``kernels`` says whether its loops are compiled: where a C++ compiler is there (auto),
+    always (native), or not (none). Raises CellcError.
+    """
+    cell, to = _cell(cell), backend(target)
+    if kernels == "none" or not hasattr(to, "emit_with_kernels"):
+        return class_from(emit(cell, target, level, memory, scan, diagonals), class_name(cell.name))
+    planned = with_compiled(plan(cell, level, memory, False, scan, diagonals, True))
+    text, source = to.emit_with_kernels(planned, cell)
+    return class_from(text, class_name(cell.name), source)
 
 
 def _cell(given: Cell | str) -> Cell:

@@ -11,24 +11,25 @@ from typing import Any
 
 
 @cache
-def class_from(text: str, class_name: str) -> type[Any]:
-    """The class that an emitted file defines.
+def class_from(text: str, class_name: str, source: str = "") -> type[Any]:
+    """The class that an emitted file defines; ``source`` is that of the kernels that it calls.
 
     Tracebacks and debuggers show the emitted lines. The class is the same object for
     the same text.
     """
-    name = f"cellc_compiled_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    name = f"cellc_compiled_{hashlib.sha256((text + source).encode()).hexdigest()[:16]}"
     filename = f"<{name}>"
     linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
     module = ModuleType(name)
     sys.modules[name] = module
+    vars(module)["SOURCE"] = source
     exec(compile(text, filename, "exec"), vars(module))  # noqa: S102 - the text is emitted by us
     compiled: Any = getattr(module, class_name)
-    compiled.__reduce__ = lambda self: (_revive, (text, class_name), self.__dict__)
+    compiled.__reduce__ = lambda self: (_revive, (text, class_name, source), self.__dict__)
     return compiled  # type: ignore[no-any-return]
 
 
-def _revive(text: str, class_name: str) -> Any:
+def _revive(text: str, class_name: str, source: str = "") -> Any:
     """An empty instance for unpickling, in a process that may not have seen the class."""
-    compiled: Any = class_from(text, class_name)
+    compiled: Any = class_from(text, class_name, source)
     return compiled.__new__(compiled)

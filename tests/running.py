@@ -26,9 +26,10 @@ def compiled(
     memory: str = "balanced",
     scan: str = "auto",
     diagonals: str = "never",
+    kernels: str = "none",
 ) -> type[Any]:
     """As ``cellc.compile``; what several tests want is compiled once in a process."""
-    return cellc.compile(cell, target, level, memory, scan, diagonals)
+    return cellc.compile(cell, target, level, memory, scan, diagonals, kernels)
 
 
 class Trial:

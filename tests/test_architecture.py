@@ -19,6 +19,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 #: rooms of one line never import each other.
 LAYERS = (
     ("diagnostics", "resources", "loading"),
+    ("kernels",),
     ("files",),
     ("syntax",),
     ("ir",),

@@ -14,6 +14,7 @@ from cellc.backends.spelling import Speller
 from cellc.diagnostics import CODES, CellcError, Collector, Diagnostic, Source, Span, render
 from cellc.files import write_file
 from cellc.ir.text import parse_cell
+from cellc.kernels.build import library
 from cellc.ops import TABLE
 from cellc.ops.op import Op
 from cellc.passes.derivative import derivative
@@ -87,7 +88,24 @@ def _no_derivative(folder: Path) -> object:
         ops.unregister("mystery")
 
 
+def _build(folder: Path, compiler: str | None, store: str = "store") -> object:
+    """Build kernels with a compiler that is a script, or without any."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("PATH", str(folder))
+        patch.setenv("CELLC_CACHE", store)
+        patch.delenv("CXX", raising=False)
+        if compiler is not None:
+            (folder / "c++").write_text(compiler)
+            (folder / "c++").chmod(0o755)
+        (folder / "file").write_text("")
+        return library("int no_kernel;", 32)
+
+
 CAUSED: dict[str, Callable[[Path], object]] = {
+    "no-compiler": lambda folder: _build(folder, None),
+    "kernel-build": lambda folder: _build(folder, "#!/bin/sh\necho it cannot >&2\nexit 1\n"),
+    "kernel-store": lambda folder: _build(folder, "#!/bin/sh\nexit 0\n", "file/store"),
     "bad-ir": lambda folder: parse_cell("cell c\n%1 = tanh(%x : [H] over {}\n", TABLE),
     "bad-ir-op": lambda folder: parse_cell("cell c\n%1 = tahn(%x) : [H] over {}\n", TABLE),
     "missing-spelling": _missing_spelling,

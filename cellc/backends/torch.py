@@ -10,6 +10,7 @@ from cellc.backends import (
     torch_cells,
     torch_diagonals,
     torch_forward,
+    torch_kernels,
     torch_module,
     torch_run,
     torch_scan,
@@ -92,12 +93,12 @@ MODULE_ATTRIBUTES = frozenset(
 )
 
 
-def emit(schedule: Schedule, source: Cell) -> str:
-    """The text of a file with one ``nn.Module``.
+def emit(schedule: Schedule, source: Cell) -> tuple[str, str]:
+    """The text of a file with one ``nn.Module``, and that of one with its kernels in C++.
 
-    ``source`` is the cell as it was written, for documentation and for recognising
-    torch's own cells. Raises CellcError ``reserved-name`` for a parameter that would
-    hide an attribute of ``nn.Module``.
+    The latter is empty where the schedule has no compiled form. ``source`` is the cell as it
+    was written, for documentation and for recognising torch's own cells. Raises CellcError
+    ``reserved-name`` for a parameter that would hide an attribute of ``nn.Module``.
     """
     _check_names(source)
     writer = TorchEmitter(schedule, SPELLER)
@@ -107,6 +108,7 @@ def emit(schedule: Schedule, source: Cell) -> str:
     body: list[Item] = [pyast.docstring(_class_text(writer, twin))]
     body += [item for line in writer.fixed_lines() for item in (Blank(), line)]
     body += [Blank(), *lines("derived = True")] if runner.function else []
+    body += lines("kernels = 'auto'") if runner.kernels else []
     for method in _methods(writer, written, twin, runner):
         body += [Blank(), method]
     head = quote_statements(f"class {class_name(source.name)}(nn.Module):\n    pass")[0]
@@ -119,20 +121,43 @@ def emit(schedule: Schedule, source: Cell) -> str:
         rest += [*lines(helper), Blank(2)]
     rest += [*runner.function, Blank(2)] if runner.function else []
     text = [pyast.docstring(docs.module_text(source)), Blank(), *_imports([*rest, made])]
-    return pyast.write([*text, *rest, made])
+    return pyast.write([*text, *rest, made]), runner.kernels
 
 
 @dataclass(frozen=True)
 class Runner:
-    """The method that runs rows, those that it calls, and functions with a derivative."""
+    """The method that runs rows, those that it calls, and functions with a derivative.
+
+    ``kernels`` is the file in C++ that functions call, if they do.
+    """
 
     method: Method
     inner: tuple[Method, ...] = ()
     function: tuple[Item, ...] = ()
     writers: tuple[TorchEmitter, ...] = ()
+    kernels: str = ""
 
 
 def _runner(writer: TorchEmitter, source: Cell) -> Runner:
+    """What runs the cell: compiled loops where there are such, and what runs without."""
+    runner, compiled = _in_python(writer, source), writer.schedule.compiled
+    if compiled is None or not runner.function:
+        return runner
+    name = class_name(source.name)
+    made = torch_kernels.compiled(compiled, f"{name}Kernels", f"{name}Function")
+    if made is None:
+        return runner
+    plain = runner.method.renamed("_in_python")
+    return Runner(
+        torch_kernels.choice(writer, made, plain),
+        (made.method, plain, *runner.inner),
+        (*runner.function, Blank(2), *made.items()),
+        (*runner.writers, *made.writers),
+        made.source,
+    )
+
+
+def _in_python(writer: TorchEmitter, source: Cell) -> Runner:
     """What runs the cell: its loops, the one that takes their steps together, or its scans."""
     name = class_name(source.name)
     diagonals, scanned = writer.schedule.diagonals, writer.schedule.scanned
@@ -199,6 +224,11 @@ def _imports(items: list[Item]) -> list[Item]:
         *(lines("import torch.nn.functional as F") if "F" in used else []),
         *lines("from torch import nn"),
         *(lines(f"from torch.nn.utils.rnn import {', '.join(packing)}") if packing else []),
+        *(
+            [Blank(), *lines("from cellc.kernels.torch_loops import Kernels, Loop, unprepared")]
+            if "KERNELS" in used
+            else []
+        ),
     ]
 
 
@@ -250,6 +280,10 @@ class TorchBackend:
     scans_apart: bool = True
 
     def emit(self, schedule: Schedule, source: Cell) -> str:
+        return emit(schedule, source)[0]
+
+    def emit_with_kernels(self, schedule: Schedule, source: Cell) -> tuple[str, str]:
+        """As ``emit``, with the text of the kernels in C++ that the file calls."""
         return emit(schedule, source)
 
 

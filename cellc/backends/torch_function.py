@@ -53,22 +53,27 @@ class Arguments:
 class GradientFunction:
     """The class of the function, and the method of the module that calls it.
 
-    ``method`` is what the latter is called.
+    ``method`` is what the latter is called, ``replay`` the function through which gradients
+    flow a second time.
 
     Attributes:
         block: the class. method: the method.
         writer, derived: the writers of the two directions.
     """
 
+    forward_emitter: type[FunctionEmitter] = FunctionEmitter
+    derived_emitter: type[DerivedEmitter] = DerivedEmitter
+
     def __init__(self, schedule: Schedule, name: str, method: str = "_run") -> None:
         assert schedule.gradient is not None, "the schedule has a gradient"
         self.name, self.back = name, schedule.gradient
-        writer = self.writer = FunctionEmitter(schedule, saved=self.back.saved)
+        writer = self.writer = self.forward_emitter(schedule, saved=self.back.saved)
         derived_nodes = self.back.schedule.cell.nodes
         writer.recorded = frozenset(state for state in writer.computed if state in derived_nodes)
         starts = {state: f"{writer.ids[state]}_start" for state in sorted(writer.recorded)}
         core, self.outputs, self.states = core_of(writer)
         self.arguments = Arguments(writer, pyast.names_in(core))
+        core = self._arranged(core)
         listed = writer.listed
         whole = writer.saved - set(listed)
         known = {
@@ -77,11 +82,11 @@ class GradientFunction:
             if name in writer.cell.nodes and node.op.leaf
         } | starts
         taken = {*writer.ids.taken, *(writer.ids[name] for name in writer.cell.nodes)}
-        self.derived = DerivedEmitter(self.back.schedule, known, taken, listed=listed)
+        self.derived = self.derived_emitter(self.back.schedule, known, taken, listed=listed)
         self.derived.forward, self.derived.wanted = schedule, self._wanted()
         wholes = [writer.whole(name) for name in self.back.saved if name not in listed]
         wholes = [*wholes, *starts.values()]
-        self.saved = [whole for whole in wholes if whole not in self.outputs]
+        self.saved = [w for w in wholes if w not in self.outputs and w not in self.prepared]
         self.steps = [f"{writer.ids[name]}_steps" for name in listed]
         text = "The cell over rows, with the backward pass derived from its equations."
         parts = [self._forward(core), self._setup(), self._backward()]
@@ -89,6 +94,28 @@ class GradientFunction:
         head = f"class {name}(torch.autograd.Function):\n    pass"
         self.block = Block(quote_statements(head)[0], tuple(body))
         self.method = self._method(method)
+
+    @property
+    def replay(self) -> str:
+        """The function that autograd goes through, as emitted code has it."""
+        return f"{self.name}.forward"
+
+    @property
+    def prepared(self) -> tuple[str, ...]:
+        """What both directions read of what is computed of the parameters alone."""
+        return ()
+
+    def _arranged(self, core: list[Item]) -> list[Item]:
+        """The statements of the function itself, without what is done elsewhere."""
+        return core
+
+    def _preface(self) -> list[Item]:
+        """What the method does before it calls the function."""
+        return []
+
+    def _unprepared(self, used: set[str]) -> list[Item]:
+        """What the backward pass finds prepared."""
+        return []
 
     def _forward(self, core: list[Item]) -> Item:
         """The function itself; with ``keep`` it gives what the backward pass reads as well."""
@@ -148,13 +175,14 @@ class GradientFunction:
                 f"""
                 saved = ctx.saved_tensors
                 if torch.is_grad_enabled():
-                    return replayed({self.name}.forward, saved[:{tensors}], ctx.rest, slopes)
+                    return replayed({self.replay}, saved[:{tensors}], ctx.rest, slopes)
                 {", ".join([*slopes, "*_"])} = slopes
                 """
             ),
             *lines("\n".join(fills)),
             *_unpacked(kept, "saved", used),
             *_unpacked(self.arguments.rest, "ctx.rest", used),
+            *self._unprepared(used),
             *(
                 lines(f"{', '.join(self.steps)}, = in_lists(saved[{len(kept)}:], ctx.lengths)")
                 if self.steps
@@ -270,6 +298,7 @@ class GradientFunction:
         body = [
             pyast.docstring("Run rows, with the derived backward pass where gradients are wanted."),
             *unpack,
+            *self._preface(),
             *lines(
                 f"""
                 given = ({given},)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import ast
+from copy import copy
+from dataclasses import dataclass, replace
 
-from cellc.backends.pyast import Item
+from cellc.backends.pyast import Block
 
 
 @dataclass(frozen=True)
@@ -13,7 +15,14 @@ class Method:
 
     name: str
     arguments: tuple[str, ...]
-    block: Item
+    block: Block
+
+    def renamed(self, name: str) -> Method:
+        """The method under another name."""
+        head = copy(self.block.head)
+        assert isinstance(head, ast.FunctionDef)
+        head.name = name
+        return Method(name, self.arguments, replace(self.block, head=head))
 
     @property
     def call(self) -> str:

@@ -42,7 +42,8 @@ class Loop:
     matrix products that one step must do one after the other. A ``backward`` loop begins
     with the last step. ``reason`` says in words what makes the recurrence no simpler.
     ``parts`` are what a step does one after the other: ``values`` are the states and then
-    the values of the parts, in this order.
+    the values of the parts, in this order. Where loops are compiled, products that do not wait
+    for the loop may belong to it, to be computed for some steps ``ahead``.
     """
 
     values: tuple[str, ...]
@@ -54,6 +55,7 @@ class Loop:
     backward: bool = False
     reason: str = field(default="", compare=False)
     parts: tuple[StepPart, ...] = ()
+    ahead: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Schedule:
     ``gradient`` is the schedule of its derivative, where one is wanted, ``written`` that of
     the cell as it was written, where a trace is, ``diagonals`` what runs in its place, where
     its loops take their steps together, ``scanned`` what does with scans in place of loops,
-    where emitted code is to choose.
+    where emitted code is to choose, ``compiled`` what does where its loops are compiled.
     """
 
     cell: Cell
@@ -99,6 +101,7 @@ class Schedule:
     written: Schedule | None = field(default=None, compare=False, repr=False)
     diagonals: Diagonals | None = field(default=None, compare=False, repr=False)
     scanned: Schedule | None = field(default=None, compare=False, repr=False)
+    compiled: Schedule | None = field(default=None, compare=False, repr=False)
 
     @property
     def inner(self) -> Schedule:

@@ -14,6 +14,7 @@ from cellc.passes.pipelines import optimise, optimise_derived
 from cellc.passes.saving import derived_cell, saved_values
 from cellc.passes.scan import AffineSteps, can_scan, known_choice
 from cellc.passes.schedule import Scheduler
+from cellc.passes.sink import sunk
 
 #: Whether the loops of a stack or a grid take their steps together.
 CHOICES = ("always", "never")
@@ -74,6 +75,16 @@ def _with_gradient(cell: Cell, level: str, memory: str, starts: bool, scan: str)
             raise
         return schedule
     return replace(with_saved(schedule, back.saved), gradient=back)
+
+
+def with_compiled(schedule: Schedule) -> Schedule:
+    """A plan with what runs where its loops can be compiled; along diagonals, they are not."""
+    gradient = schedule.gradient
+    if gradient is None or schedule.diagonals is not None or schedule.scans:
+        return schedule
+    back = replace(gradient, schedule=sunk(gradient.schedule, shifts=True))
+    whole = with_saved(sunk(replace(schedule, scanned=None), gradient.saved), gradient.saved)
+    return replace(schedule, compiled=replace(whole, gradient=back))
 
 
 def along_diagonals(cell: Cell, choice: str = "always") -> Diagonals | None:

@@ -1,0 +1,267 @@
+"""A function with a derivative whose loops are compiled, and the method that chooses it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from cellc.backends import pyast
+from cellc.backends.axes import word
+from cellc.backends.blocks import Blocks
+from cellc.backends.native.loop import LoopWriter
+from cellc.backends.native.meeting import meetings
+from cellc.backends.native.places import Unordered
+from cellc.backends.native.unit import unit
+from cellc.backends.pyast import Blank, Block, Item, Line, Remark, lines, quote_statements
+from cellc.backends.spelling import dimension
+from cellc.backends.torch_derived import DerivedEmitter, FunctionEmitter
+from cellc.backends.torch_emitter import TorchEmitter
+from cellc.backends.torch_function import GradientFunction
+from cellc.backends.torch_method import Method
+from cellc.diagnostics import CellcError
+from cellc.ir import Loop, Schedule
+
+
+class CompiledLoops(FunctionEmitter):
+    """Writes the regions of a function whose loops are calls of compiled ones.
+
+    ``made`` are the writers of those, in the order of the calls.
+    """
+
+    direction = "forward"
+
+    def __init__(
+        self, schedule: Schedule, known: dict[str, str] | None = None,
+        taken: Iterable[str] = (), saved: Iterable[str] = (), listed: Iterable[str] = (),
+    ) -> None:  # fmt: skip
+        super().__init__(schedule, known, taken, saved, listed)
+        self.blocks = Blocks(replace(schedule, regions=()), {})
+        self.local, self.stored = set(), set()
+        self.made: list[LoopWriter] = []
+
+    @property
+    def listed(self) -> list[str]:
+        return []
+
+    def loop(self, region: Loop) -> list[Item]:
+        """The call of a compiled loop, which gives what is read of it and leaves the states."""
+        always = self.needed_later(region)
+        saved = [n for n in region.values if n in self.saved and n not in always]
+        name = f"{self.direction}_{len(self.made)}"
+        made = LoopWriter(self.schedule, region, name, always, saved)
+        self.made.append(made)
+        given = made.memory.arguments
+        start = [line for s in region.carries for line in self.starts_of(s, region)]
+        self.region = None
+        tensors = [ast.unparse(self._whole(n, region)) for n in (*given.rows, *given.fixed)]
+        held = [ast.unparse(self._held(n, region)) for n in given.held]
+        tensors[len(given.rows) : len(given.rows)] = held
+        tensors += [self.ids[state] for state, _ in given.shifts]
+        weights = dict.fromkeys(packed.weight for packed in given.packed)
+        tensors += [ast.unparse(self._whole(weight, region)) for weight in weights]
+        tensors += [self.ids[state] for state in region.carries]
+        numbers = [ast.unparse(self.reference(name)) for name in given.numbers]
+        shapes = [_tuple(map(_size, self.cell.nodes[n].type.shape)) for n in given.outputs]
+        targets = [*(self.whole(n) for n in given.outputs), *(self.ids[s] for s in given.states)]
+        self.region = region
+        arguments = [
+            word(region.axis, "sizes"), _tuple(self.cell.dims), _tuple(numbers), _tuple(tensors),
+            _tuple(shapes), "prepared", "keep" if saved else "False",
+            *(["training"] if self.by_mode else []),
+        ]  # fmt: skip
+        return [*start, *lines(f"{', '.join(targets)}, = {name}({', '.join(arguments)})")]
+
+    def starts_of(self, state: str, region: Loop) -> list[Item]:
+        """The start of a state that depends on the call."""
+        return self.computed_start(state, region.axis)
+
+    def _whole(self, name: str, region: Loop) -> ast.expr:
+        return self.reference(name)
+
+    def _held(self, name: str, region: Loop) -> ast.expr:
+        return self.in_row_order(self.reference(name), region.axis)
+
+    def definitions(self) -> list[Item]:
+        """The compiled loops as names of the emitted file."""
+        found: list[Item] = []
+        for made in self.made:
+            given = made.memory.arguments
+            weights = list(dict.fromkeys(packed.weight for packed in given.packed))
+            panels = [weights.index(packed.weight) for packed in given.packed]
+            others = len(given.held) + len(given.fixed) + len(given.shifts)
+            found += lines(
+                f"{made.name} = Loop(KERNELS, {made.name!r}, rows={len(given.rows)}, "
+                f"others={others}, panels={panels}, states={len(given.states)}, "
+                f"always={given.always}, meetings={len(meetings(made.memory))})"
+            )
+        return found
+
+
+class DerivedLoops(CompiledLoops, DerivedEmitter):
+    """Writes the regions of a derivative whose loops are calls of compiled ones."""
+
+    direction = "backward"
+
+    def loop(self, region: Loop) -> list[Item]:
+        return CompiledLoops.loop(self, region)
+
+    def starts_of(self, state: str, region: Loop) -> list[Item]:
+        return []
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Statements that need nothing but the parameters, dimensions and options called ``names``.
+
+    All of these are compared before what was prepared is used again: weights in panels are
+    made of parameters as well.
+    """
+
+    items: tuple[Item, ...]
+    names: tuple[str, ...]
+
+
+class KernelFunction(GradientFunction):
+    """The function of a cell whose loops are compiled; ``plain`` is that with loops in Python."""
+
+    forward_emitter, derived_emitter = CompiledLoops, DerivedLoops
+
+    def __init__(self, schedule: Schedule, name: str, plain: str) -> None:
+        self.plain = plain
+        self._prepared: tuple[str, ...] = ()
+        super().__init__(schedule, name, "_with_kernels")
+
+    @property
+    def replay(self) -> str:
+        return f"unprepared({self.plain}.forward)"
+
+    @property
+    def prepared(self) -> tuple[str, ...]:
+        return self._prepared
+
+    def _arranged(self, core: list[Item]) -> list[Item]:
+        """Without what is computed of parameters alone, which is done once for their values."""
+        arguments, writer = self.arguments, self.writer
+        own = [n for n in arguments.names[arguments.first_param :] if n]
+        own += [*writer.cell.dims, *(writer.ids[option] for option in writer.cell.options)]
+        made: list[Item] = []
+        rest: list[Item] = []
+        known = {*own, "torch", "F", "math", *_defined(writer.helpers.values())}
+        once = next((k for k, item in enumerate(core[1:], 1) if isinstance(item, Remark)), 0)
+        for place, item in enumerate(core):
+            if 0 < place < once and isinstance(item, Line) and _read(item) <= known:
+                made.append(item)
+                known |= _assigned(item)
+            else:
+                rest.append(item)
+        given = {*pyast.names_in(rest), *(self.writer.ids[n] for n in self.back.saved)}
+        targets = dict.fromkeys(n for item in made for n in sorted(_assigned(item)))
+        self._prepared = tuple(name for name in targets if name in given)
+        self.prepares = Preparation(tuple(made), tuple(own))
+        arguments.rest.append("prepared")
+        arguments.rest_passed.append("prepared")
+        rest = rest[1:] if once == 2 + len(made) - 1 and isinstance(rest[0], Remark) else rest
+        return [*self._taken(self._prepared), *rest]
+
+    def _taken(self, names: Iterable[str]) -> list[Item]:
+        wanted = set(names)
+        places = [(k, name) for k, name in enumerate(self._prepared) if name in wanted]
+        if len(places) == len(self._prepared) and places:
+            return lines(f"{', '.join(self._prepared)}, = prepared.values")
+        return [line for k, name in places for line in lines(f"{name} = prepared.values[{k}]")]
+
+    def _unprepared(self, used: set[str]) -> list[Item]:
+        return self._taken(name for name in self._prepared if name in used)
+
+    def _preface(self) -> list[Item]:
+        arguments = self.arguments
+        passed = dict(zip(arguments.names, arguments.passed, strict=True))
+        passed |= dict(zip(arguments.rest, arguments.rest_passed, strict=True))
+        params = arguments.names[arguments.first_param :]
+        tensors = [passed[n] for n in self.prepares.names if n in params]
+        numbers = [passed[n] for n in self.prepares.names if n not in params]
+        call = f"KERNELS.prepared(self, {self.name}.prepare, {_tuple(tensors)}, {_tuple(numbers)})"
+        return lines(f"prepared = {call}")
+
+    def _forward(self, core: list[Item]) -> Item:
+        """The function itself, and before it the one that prepares what parameters alone tell."""
+        body = [
+            pyast.docstring("Compute what the parameters alone tell, once for their values."),
+            *self.prepares.items,
+            *lines(f"return {_tuple(self._prepared)}"),
+        ]
+        head = f"@staticmethod\ndef prepare({', '.join(self.prepares.names)}):\n    pass"
+        self.preparing = Block(quote_statements(head)[0], tuple(body))
+        return super()._forward(core)
+
+    @property
+    def writers(self) -> tuple[CompiledLoops, ...]:
+        assert isinstance(self.writer, CompiledLoops)
+        assert isinstance(self.derived, CompiledLoops)
+        return (self.writer, self.derived)
+
+    @property
+    def source(self) -> str:
+        """The file in C++ with the loops of both directions."""
+        return unit(made for writer in self.writers for made in writer.made)
+
+    def items(self) -> tuple[Item, ...]:
+        """The statements of the emitted file: the loops, and the function that calls them."""
+        defined = [item for writer in self.writers for item in writer.definitions()]
+        first, *rest = self.block.body
+        block = replace(self.block, body=(first, Blank(), self.preparing, *rest))
+        return (*lines("KERNELS = Kernels(SOURCE)"), *defined, Blank(2), block)
+
+
+def compiled(schedule: Schedule, name: str, plain: str) -> KernelFunction | None:
+    """The function with compiled loops, unless the cell has something that they cannot do."""
+    try:
+        return KernelFunction(schedule, name, plain)
+    except (Unordered, CellcError):
+        return None
+
+
+def choice(writer: TorchEmitter, made: KernelFunction, plain: Method) -> Method:
+    """The method that runs rows in compiled loops where these can be used."""
+    kernels = made.method
+    tensors = ", ".join(
+        name for name in made.arguments.passed[: len(made.arguments.tensors)]
+        if name not in {writer.ids[state] for state in writer.cell.states}
+    )  # fmt: skip
+    arguments = tuple(dict.fromkeys([*kernels.arguments, *plain.arguments]))
+    body = lines(
+        f"""
+        '''Run rows, in compiled kernels where these can be used.'''
+        if self.derived and KERNELS.run(self.kernels, ({tensors}, *state)):
+            return {kernels.call}
+        return {plain.call}
+        """
+    )
+    head = quote_statements(f"def _run(self, {', '.join([*arguments, 'state'])}):\n    pass")[0]
+    return Method("_run", arguments, Block(head, tuple(body)))
+
+
+def _assigned(item: Item) -> set[str]:
+    """The names that a statement gives values."""
+    assert isinstance(item, Line)
+    nodes = ast.walk(item.statement)
+    return {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+
+
+def _read(item: Line) -> set[str]:
+    return pyast.names_in([item]) - _assigned(item)
+
+
+def _defined(helpers: Iterable[str]) -> set[str]:
+    """The functions that helpers define."""
+    trees = [statement for text in helpers for statement in ast.parse(text).body]
+    return {tree.name for tree in trees if isinstance(tree, ast.FunctionDef)}
+
+
+def _size(dim: object) -> str:
+    return ast.unparse(dimension(dim))  # type: ignore[arg-type]
+
+
+def _tuple(parts: Iterable[str]) -> str:
+    return f"({''.join(f'{part}, ' for part in parts)})"

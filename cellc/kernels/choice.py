@@ -1,0 +1,35 @@
+"""How a loop is run: by how many threads, and what each of them has of the work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: Multiplications that one thread does while a team is called together, and while it meets.
+CALLING, MEETING = 400_000, 15_000
+#: Bytes of weights that one core reads over and over without waiting.
+NEAR = 2**20
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a loop is run: so many threads, each with sequences of its own or places of its own."""
+
+    threads: int
+    by_rows: bool
+
+
+def choose(batch: int, steps: int, work: int, weights: int, meetings: int, threads: int) -> Way:
+    """The way that is fastest by a small model.
+
+    ``work`` are the multiplications of one sequence in one step, ``weights`` the bytes that
+    every step reads, ``meetings`` how often in a step threads that share the places wait for
+    each other.
+    """
+    alone = batch * steps * work
+    if threads < 2 or alone < CALLING:
+        return Way(1, True)
+    rows = min(threads, batch)
+    by_rows = CALLING + alone / rows * (1 if weights <= NEAR else 1.3)
+    by_places = CALLING + alone / threads + steps * meetings * MEETING
+    best = min((alone, 0), (by_rows, 1), (by_places, 2))[1]
+    return (Way(1, True), Way(rows, True), Way(threads, False))[best]
