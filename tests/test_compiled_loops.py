@@ -26,7 +26,7 @@ WITHOUT_LOOPS = {
 LOOPED = [name for name in shipped_specs() if name not in WITHOUT_LOOPS]
 #: Each is built by the compiler, which takes about a second.
 RANDOM_CELLS = 8
-#: Relative errors of float32; where sums are long, twice what the emitted code has.
+#: Relative errors of float32; where sums are long, three times what the emitted code has.
 SINGLE = 2e-6
 
 
@@ -132,7 +132,7 @@ def test_single_numbers_agree_as_far_as_they_can(name: str) -> None:
     for one, other, emitted in zip(
         [*values, *slopes], [*wanted, *exact_slopes], [*rounded, *rounded_slopes], strict=True
     ):
-        check_close(one, other, max(SINGLE, 2 * error(emitted, other)))
+        check_close(one, other, max(SINGLE, 3 * error(emitted, other)))
 
 
 @pytest.mark.parametrize(

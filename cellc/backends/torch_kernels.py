@@ -12,15 +12,17 @@ from cellc.backends.blocks import Blocks
 from cellc.backends.native.loop import LoopWriter
 from cellc.backends.native.meeting import meetings
 from cellc.backends.native.places import Unordered
+from cellc.backends.native.stages import PLAIN, TRANSPOSED
 from cellc.backends.native.unit import unit
-from cellc.backends.pyast import Blank, Block, Item, Line, Remark, lines, quote_statements
+from cellc.backends.pyast import Blank, Block, Item, Line, Remark, lines, quote, quote_statements
 from cellc.backends.spelling import dimension
 from cellc.backends.torch_derived import DerivedEmitter, FunctionEmitter
 from cellc.backends.torch_emitter import TorchEmitter
 from cellc.backends.torch_function import GradientFunction
 from cellc.backends.torch_method import Method
 from cellc.diagnostics import CellcError
-from cellc.ir import Loop, Schedule
+from cellc.ir import NOWHERE, Loop, Schedule
+from cellc.ir.types import sequence_axis
 
 
 class CompiledLoops(FunctionEmitter):
@@ -71,6 +73,28 @@ class CompiledLoops(FunctionEmitter):
             *(["training"] if self.by_mode else []),
         ]  # fmt: skip
         return [*start, *lines(f"{', '.join(targets)}, = {name}({', '.join(arguments)})")]
+
+    def spelled(self, name: str) -> ast.expr:
+        """As ever, but for products over whole sequences, which the kernels have as well."""
+        node = self.cell.nodes[name]
+        shapes = [self.cell.nodes[argument].type.shape for argument in node.args]
+        if node.op.name == "outer_sum" and all(len(shape) == 1 for shape in shapes):
+            a, b = (self.operand(argument, node) for argument in node.args)
+            return quote("KERNELS.outer_sum(a, b)", a=a, b=b)
+        if node.op.name in PLAIN and self._is_of_rows(name):
+            weight, rows, *added = (self.operand(argument, node) for argument in node.args)
+            text = (
+                f"KERNELS.times(v, w, prepared, {self.ids[name]!r}, {node.op.name in TRANSPOSED})"
+            )
+            value = quote(text, v=rows, w=weight)
+            return quote("v + c", v=value, c=added[0]) if added else value
+        return super().spelled(name)
+
+    def _is_of_rows(self, name: str) -> bool:
+        """Whether a product is one of a weight and a value over whole sequences."""
+        weight, vector = (self.cell.nodes[a].type for a in self.cell.nodes[name].args[:2])
+        plain = weight.extent == NOWHERE and len(weight.shape) == 2 and len(vector.shape) == 1
+        return plain and sequence_axis(vector.extent) is not None and vector.dtype == "real"
 
     def starts_of(self, state: str, region: Loop) -> list[Item]:
         """The start of a state that depends on the call."""

@@ -33,7 +33,7 @@ def ahead(values: ValueWriter, code: Code, number: int, name: str) -> None:
             code("const int64_t count = top + height < rows.end ? height : rows.end - top;",
                  f"alignas(64) real tile[{height}*{vectors(packed)}*LANES];",
                  f"Products<{vectors(packed)}, {height}>::run(count, {depth}, "
-                 f"given + top*{stride}, {stride}, "
+                 f"given + top*{stride}, {stride}, 1, "
                  f"a.{packed.name} + j/width*{depth}*{vectors(packed)}*LANES, tile);")  # fmt: skip
             with (
                 code.block("for (int64_t i = 0; i < count; i++)"),

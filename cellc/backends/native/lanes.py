@@ -98,7 +98,7 @@ class LanesWriter:
             code(f"const real *from = {self.memory.source(name)}{plus(start)};")
             panel = f"a.{packed.name} + j/width*{depth}*{vectors(packed)}*LANES"
             code(f"Products<{vectors(packed)}, {self.height}>::run(count, {depth}, from, "
-                 f"{self.memory.stride(name)}, {panel}, tile_{k});")  # fmt: skip
+                 f"{self.memory.stride(name)}, 1, {panel}, tile_{k});")  # fmt: skip
 
 
 def vectors(packed: Packed) -> int:

@@ -1,7 +1,8 @@
 // Products of rows by a weight that was packed in panels.
 //
 // A panel holds, for each k, the numbers of NV vectors of outputs one behind the other. The
-// products of up to some rows by a panel fill the registers of the machine.
+// products of up to some rows by a panel fill the registers of the machine. Row r has its k-th
+// number at r*stride + k*step.
 
 INLINE constexpr int most_rows(int vectors) {
     int rows = (REGISTERS - 1 - vectors) / vectors;
@@ -9,8 +10,8 @@ INLINE constexpr int most_rows(int vectors) {
 }
 
 template <int ROWS, int NV>
-static void product_of(int64_t depth, const real *rows, int64_t stride, const real *panel,
-                       real *tile) {
+static void product_of(int64_t depth, const real *rows, int64_t stride, int64_t step,
+                       const real *panel, real *tile) {
     constexpr int PARALLEL = ROWS * NV >= 8 ? 1 : ROWS * NV >= 4 ? 2 : 4;
     vec sums[PARALLEL][ROWS][NV] = {};
     int64_t k = 0;
@@ -27,7 +28,7 @@ static void product_of(int64_t depth, const real *rows, int64_t stride, const re
             }
 #pragma GCC unroll 12
             for (int r = 0; r < ROWS; r++) {
-                vec x = all(rows[r * stride + k + p]);
+                vec x = all(rows[r * stride + (k + p) * step]);
 #pragma GCC unroll 8
                 for (int v = 0; v < NV; v++)
                     sums[p][r][v] += x * weights[v];
@@ -39,7 +40,7 @@ static void product_of(int64_t depth, const real *rows, int64_t stride, const re
             for (int v = 0; v < NV; v++) {
                 vec weight;
                 memcpy(&weight, panel + (k * NV + v) * LANES, sizeof(vec));
-                sums[0][r][v] += rows[r * stride + k] * weight;
+                sums[0][r][v] += rows[r * stride + k * step] * weight;
             }
     for (int r = 0; r < ROWS; r++)
         for (int v = 0; v < NV; v++) {
@@ -52,16 +53,16 @@ static void product_of(int64_t depth, const real *rows, int64_t stride, const re
 
 // The products of some rows, chosen among the functions for each number of rows.
 template <int NV, int ROWS = most_rows(NV)> struct Products {
-    INLINE void run(int64_t count, int64_t depth, const real *rows, int64_t stride,
+    INLINE void run(int64_t count, int64_t depth, const real *rows, int64_t stride, int64_t step,
                     const real *panel, real *tile) {
         if (count == ROWS)
-            product_of<ROWS, NV>(depth, rows, stride, panel, tile);
+            product_of<ROWS, NV>(depth, rows, stride, step, panel, tile);
         else
-            Products<NV, ROWS - 1>::run(count, depth, rows, stride, panel, tile);
+            Products<NV, ROWS - 1>::run(count, depth, rows, stride, step, panel, tile);
     }
 };
 template <int NV> struct Products<NV, 0> {
-    INLINE void run(int64_t, int64_t, const real *, int64_t, const real *, real *) {}
+    INLINE void run(int64_t, int64_t, const real *, int64_t, int64_t, const real *, real *) {}
 };
 
 // The weight in panels of `blocks` vectors for each of `gates` results, of which each has
