@@ -108,7 +108,7 @@ def emit(schedule: Schedule, source: Cell) -> tuple[str, str]:
     body: list[Item] = [pyast.docstring(_class_text(writer, twin))]
     body += [item for line in writer.fixed_lines() for item in (Blank(), line)]
     body += [Blank(), *lines("derived = True")] if runner.function else []
-    body += lines("kernels = 'auto'") if runner.kernels else []
+    body += lines("kernels, sharing = 'auto', 'auto'") if runner.kernels else []
     for method in _methods(writer, written, twin, runner):
         body += [Blank(), method]
     head = quote_statements(f"class {class_name(source.name)}(nn.Module):\n    pass")[0]
@@ -144,8 +144,10 @@ def _runner(writer: TorchEmitter, source: Cell) -> Runner:
     if compiled is None or not runner.function:
         return runner
     name = class_name(source.name)
-    made = torch_kernels.compiled(compiled, f"{name}Kernels", f"{name}Function")
-    if made is None:
+    try:
+        made = torch_kernels.compiled(compiled, f"{name}Kernels", f"{name}Function")
+        kernels = made.source
+    except CellcError:
         return runner
     plain = runner.method.renamed("_in_python")
     return Runner(
@@ -153,7 +155,7 @@ def _runner(writer: TorchEmitter, source: Cell) -> Runner:
         (made.method, plain, *runner.inner),
         (*runner.function, Blank(2), *made.items()),
         (*runner.writers, *made.writers),
-        made.source,
+        kernels,
     )
 
 

@@ -20,7 +20,7 @@ from cellc.backends.torch_derived import DerivedEmitter, FunctionEmitter
 from cellc.backends.torch_emitter import TorchEmitter
 from cellc.backends.torch_function import GradientFunction
 from cellc.backends.torch_method import Method
-from cellc.diagnostics import CellcError
+from cellc.diagnostics import fail
 from cellc.ir import NOWHERE, Loop, Schedule
 from cellc.ir.types import sequence_axis
 
@@ -238,12 +238,16 @@ class KernelFunction(GradientFunction):
         return (*lines("KERNELS = Kernels(SOURCE)"), *defined, Blank(2), block)
 
 
-def compiled(schedule: Schedule, name: str, plain: str) -> KernelFunction | None:
-    """The function with compiled loops, unless the cell has something that they cannot do."""
+def compiled(schedule: Schedule, name: str, plain: str) -> KernelFunction:
+    """The function with compiled loops.
+
+    Raises CellcError ``missing-spelling`` where the cell has something that they cannot do.
+    """
     try:
         return KernelFunction(schedule, name, plain)
-    except (Unordered, CellcError):
-        return None
+    except Unordered:
+        fail("missing-spelling", "compiled kernels cannot cut values at places whose order "
+             "depends on the sizes")  # fmt: skip
 
 
 def choice(writer: TorchEmitter, made: KernelFunction, plain: Method) -> Method:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator, Mapping
 from typing import Annotated
 
 import typer
@@ -10,6 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from cellc import driver
+from cellc.backends.native.report import report
+from cellc.backends.torch_kernels import compiled
 from cellc.cli.base import app
 from cellc.cli.options import (
     AsJson,
@@ -33,10 +37,11 @@ from cellc.cli.printing import (
     print_difference,
     sizes_text,
 )
-from cellc.ir import print_cell, print_schedule
+from cellc.diagnostics import CellcError
+from cellc.ir import Cell, print_cell, print_schedule
 from cellc.passes.diagonals import choice
 from cellc.passes.pipelines import firings, optimise, steps
-from cellc.passes.plan import gradient, plan
+from cellc.passes.plan import gradient, plan, with_compiled
 from cellc.views.diff import difference
 from cellc.views.explain import backward, comparison, fired, sentences, turning
 
@@ -122,6 +127,24 @@ def explain(
         table.add_row(row.what, row.before, row.after)
     console.print()
     console.print(table)
+    for sentence in _kernels(cell, level, memory, scan, diagonals, sizes):
+        console.print(Text(sentence))
+
+
+def _kernels(
+    cell: Cell, level: str, memory: str, scan: str, diagonals: str, sizes: Mapping[str, int]
+) -> Iterator[str]:
+    """What is compiled for the processor, or why nothing is."""
+    planned = with_compiled(plan(cell, level, memory, False, scan, diagonals, True)).compiled
+    if planned is None:
+        return
+    yield ""
+    try:
+        made = compiled(planned, "Kernels", "Function")
+        loops = [loop for writer in made.writers for loop in writer.made]
+        yield from report(loops, sizes, os.cpu_count() or 1)
+    except CellcError as error:
+        yield f"The loops run in Python: {error.diagnostics[0].message}."
 
 
 @app.command("diff")

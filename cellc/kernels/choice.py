@@ -18,13 +18,24 @@ class Way:
     by_rows: bool
 
 
-def choose(batch: int, steps: int, work: int, weights: int, meetings: int, threads: int) -> Way:
-    """The way that is fastest by a small model.
+def choose(
+    batch: int, steps: int, work: int, weights: int, meetings: int, threads: int,
+    sharing: str = "auto",
+) -> Way:  # fmt: skip
+    """The way that is fastest by a small model, or the fastest of those that share as asked for.
+
+    ``sharing`` is ``rows``, where each thread has sequences of its own, ``places``, where each
+    has a part of the places of all sequences, or ``auto``. Raises ValueError for another.
 
     ``work`` are the multiplications of one sequence in one step, ``weights`` the bytes that
     every step reads, ``meetings`` how often in a step threads that share the places wait for
     each other.
     """
+    if sharing not in ("auto", "rows", "places"):
+        raise ValueError(f"sharing is {sharing!r}, not 'auto', 'rows' or 'places'")
+    if sharing != "auto":
+        count = min(threads, batch) if sharing == "rows" else threads
+        return Way(count, sharing == "rows")
     alone = batch * steps * work
     if threads < 2 or alone < CALLING:
         return Way(1, True)
