@@ -11,11 +11,16 @@ import pytest
 from typer.testing import CliRunner
 
 import cellc
+from cellc import ops
+from cellc.backends.torch_kernels import loops_of
 from cellc.cli import app
 from cellc.cli.printing import FAMILIES, in_families
+from cellc.diagnostics import CellcError
 from cellc.frontend.lineage import lineage_of
 from cellc.ir import parse_cell, parse_schedule
 from cellc.ops import TABLE
+from cellc.ops.op import Op
+from cellc.passes.plan import plan, with_compiled
 from cellc.resources import shipped_specs
 from cellc.views.summary import summarise
 
@@ -337,6 +342,26 @@ def test_new_writes_a_cell_that_checks_and_never_overwrites() -> None:
 
 def test_help_teaches() -> None:
     for command in ("list", "check", "show", "compile", "draw", "ir", "explain", "diff", "fmt",
-                    "new"):  # fmt: skip
+                    "new", "cache"):  # fmt: skip
         assert "Example" in run(command, "--help").stdout
     assert "cellc 0." in run("--version").stdout
+
+
+def test_explain_tells_what_is_compiled() -> None:
+    said = run("explain", "lstm", "-s", "H=64").stdout
+    assert "Compiled, a step forward along time is:" in said
+    assert "W_fiog_h·h [4*H by H] with 6 elementwise values over H" in " ".join(said.split())
+    assert "Ahead of it, for a block of steps: W_fiog_x·x [4*H by I]." in " ".join(said.split())
+
+
+def test_explain_tells_why_nothing_is_compiled() -> None:
+    ops.register(Op("mystery", "Unknown.", "elementwise", ("a",), spelling="xp.mystery(a)",
+                    derivative=("g",)))  # fmt: skip
+    try:
+        cell = cellc.parse("cell c\ninput x[H]\nstate h[H]\nh' = mystery(h + x)\noutput h'\n")
+        planned = with_compiled(plan(cell, "O2", "balanced", False, "never")).compiled
+        assert planned is not None
+        with pytest.raises(CellcError, match=r"compiled kernels cannot compute `xp\.mystery"):
+            loops_of(planned)
+    finally:
+        ops.unregister("mystery")

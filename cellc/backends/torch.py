@@ -145,17 +145,16 @@ def _runner(writer: TorchEmitter, source: Cell) -> Runner:
         return runner
     name = class_name(source.name)
     try:
-        made = torch_kernels.compiled(compiled, f"{name}Kernels", f"{name}Function")
-        kernels = made.source
+        plain = runner.method.renamed("_in_python")
+        made = torch_kernels.compiled(compiled, f"{name}Kernels", plain, f"{name}Function")
     except CellcError:
         return runner
-    plain = runner.method.renamed("_in_python")
     return Runner(
-        torch_kernels.choice(writer, made, plain),
-        (made.method, plain, *runner.inner),
+        made.method,
+        (plain, *runner.inner),
         (*runner.function, Blank(2), *made.items()),
         (*runner.writers, *made.writers),
-        kernels,
+        made.source,
     )
 
 
@@ -280,6 +279,8 @@ class TorchBackend:
 
     name: str = "torch"
     scans_apart: bool = True
+    learns_starts: bool = False
+    kernels: tuple[str, ...] = ("auto", "native")
 
     def emit(self, schedule: Schedule, source: Cell) -> str:
         return emit(schedule, source)[0]

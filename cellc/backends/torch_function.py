@@ -109,10 +109,6 @@ class GradientFunction:
         """The statements of the function itself, without what is done elsewhere."""
         return core
 
-    def _preface(self) -> list[Item]:
-        """What the method does before it calls the function."""
-        return []
-
     def _unprepared(self, used: set[str]) -> list[Item]:
         """What the backward pass finds prepared."""
         return []
@@ -298,7 +294,6 @@ class GradientFunction:
         body = [
             pyast.docstring("Run rows, with the derived backward pass where gradients are wanted."),
             *unpack,
-            *self._preface(),
             *lines(
                 f"""
                 given = ({given},)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from cellc.backends import pyast
 from cellc.backends.axes import word
@@ -17,7 +18,6 @@ from cellc.backends.native.unit import unit
 from cellc.backends.pyast import Blank, Block, Item, Line, Remark, lines, quote, quote_statements
 from cellc.backends.spelling import dimension
 from cellc.backends.torch_derived import DerivedEmitter, FunctionEmitter
-from cellc.backends.torch_emitter import TorchEmitter
 from cellc.backends.torch_function import GradientFunction
 from cellc.backends.torch_method import Method
 from cellc.diagnostics import fail
@@ -147,18 +147,21 @@ class Preparation:
 
 
 class KernelFunction(GradientFunction):
-    """The function of a cell whose loops are compiled; ``plain`` is that with loops in Python."""
+    """The function of a cell whose loops are compiled, and the method that chooses it.
+
+    ``plain`` is the method for loops in Python, ``other`` the function with such.
+    """
 
     forward_emitter, derived_emitter = CompiledLoops, DerivedLoops
 
-    def __init__(self, schedule: Schedule, name: str, plain: str) -> None:
-        self.plain = plain
+    def __init__(self, schedule: Schedule, name: str, plain: Method, other: str) -> None:
+        self.plain, self.other = plain, other
         self._prepared: tuple[str, ...] = ()
-        super().__init__(schedule, name, "_with_kernels")
+        super().__init__(schedule, name, "_run")
 
     @property
     def replay(self) -> str:
-        return f"unprepared({self.plain}.forward)"
+        return f"unprepared({self.other}.forward)"
 
     @property
     def prepared(self) -> tuple[str, ...]:
@@ -198,15 +201,35 @@ class KernelFunction(GradientFunction):
     def _unprepared(self, used: set[str]) -> list[Item]:
         return self._taken(name for name in self._prepared if name in used)
 
-    def _preface(self) -> list[Item]:
-        arguments = self.arguments
-        passed = dict(zip(arguments.names, arguments.passed, strict=True))
-        passed |= dict(zip(arguments.rest, arguments.rest_passed, strict=True))
-        params = arguments.names[arguments.first_param :]
-        tensors = [passed[n] for n in self.prepares.names if n in params]
-        numbers = [passed[n] for n in self.prepares.names if n not in params]
-        call = f"KERNELS.prepared(self, {self.name}.prepare, {_tuple(tensors)}, {_tuple(numbers)})"
-        return lines(f"prepared = {call}")
+    def _method(self, name: str) -> Method:
+        """The method that runs rows in compiled loops where these can be used, else in Python."""
+        arguments, plain, outputs = self.arguments, self.plain, len(self.outputs)
+        cell, count = self.writer.cell, len(arguments.tensors)
+        states = [self.writer.ids[state] for state in cell.states]
+        looped = self._that_loops_need().replace("given", "tensors")
+        numbers = arguments.rest_passed[: len(cell.dims) + len(cell.options)]
+        body = [
+            pyast.docstring("Run rows, in compiled kernels where these can be used."),
+            *(lines(f"{', '.join(states)}, = state") if states else []),
+            *lines(
+                f"""
+                tensors = {_tuple(arguments.passed)}
+                if not (self.derived and KERNELS.run(self.kernels, tensors)):
+                    return {plain.call}
+                params, numbers = tensors[{arguments.first_param}:{count}], {_tuple(numbers)}
+                prepared = KERNELS.prepared(self, {self.name}.prepare, params, numbers)
+                given = (*tensors, *numbers, {", ".join(arguments.rest_passed[len(numbers) :])})
+                if derives({looped}):
+                    results = {self.name}.apply(*given, True)
+                else:
+                    results = {self.name}.forward(*given, False)
+                return (results[:{outputs}], results[{outputs}:{outputs + len(states)}])
+                """
+            ),
+        ]
+        own = tuple(dict.fromkeys([*arguments.own, *plain.arguments]))
+        head = quote_statements(f"def {name}(self, {', '.join([*own, 'state'])}):\n    pass")[0]
+        return Method(name, own, Block(head, tuple(body)))
 
     def _forward(self, core: list[Item]) -> Item:
         """The function itself, and before it the one that prepares what parameters alone tell."""
@@ -225,7 +248,7 @@ class KernelFunction(GradientFunction):
         assert isinstance(self.derived, CompiledLoops)
         return (self.writer, self.derived)
 
-    @property
+    @cached_property
     def source(self) -> str:
         """The file in C++ with the loops of both directions."""
         return unit(made for writer in self.writers for made in writer.made)
@@ -238,36 +261,25 @@ class KernelFunction(GradientFunction):
         return (*lines("KERNELS = Kernels(SOURCE)"), *defined, Blank(2), block)
 
 
-def compiled(schedule: Schedule, name: str, plain: str) -> KernelFunction:
-    """The function with compiled loops.
+def compiled(schedule: Schedule, name: str, plain: Method, other: str) -> KernelFunction:
+    """The function with compiled loops, for a cell that can be run in Python as well.
 
     Raises CellcError ``missing-spelling`` where the cell has something that they cannot do.
     """
     try:
-        return KernelFunction(schedule, name, plain)
+        made = KernelFunction(schedule, name, plain, other)
+        assert made.source
+        return made
     except Unordered:
         fail("missing-spelling", "compiled kernels cannot cut values at places whose order "
              "depends on the sizes")  # fmt: skip
 
 
-def choice(writer: TorchEmitter, made: KernelFunction, plain: Method) -> Method:
-    """The method that runs rows in compiled loops where these can be used."""
-    kernels = made.method
-    tensors = ", ".join(
-        name for name in made.arguments.passed[: len(made.arguments.tensors)]
-        if name not in {writer.ids[state] for state in writer.cell.states}
-    )  # fmt: skip
-    arguments = tuple(dict.fromkeys([*kernels.arguments, *plain.arguments]))
-    body = lines(
-        f"""
-        '''Run rows, in compiled kernels where these can be used.'''
-        if self.derived and KERNELS.run(self.kernels, ({tensors}, *state)):
-            return {kernels.call}
-        return {plain.call}
-        """
-    )
-    head = quote_statements(f"def _run(self, {', '.join([*arguments, 'state'])}):\n    pass")[0]
-    return Method("_run", arguments, Block(head, tuple(body)))
+def loops_of(schedule: Schedule) -> list[LoopWriter]:
+    """The compiled loops of a schedule and of its derivative. Raises as ``compiled`` does."""
+    nothing = Method("none", ("x",), Block(quote_statements("def none():\n    pass")[0], ()))
+    writers = compiled(schedule, "Kernels", nothing, "Function").writers
+    return [loop for writer in writers for loop in writer.made]
 
 
 def _assigned(item: Item) -> set[str]:

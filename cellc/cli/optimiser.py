@@ -13,7 +13,7 @@ from rich.text import Text
 
 from cellc import driver
 from cellc.backends.native.report import report
-from cellc.backends.torch_kernels import compiled
+from cellc.backends.torch_kernels import loops_of
 from cellc.cli.base import app
 from cellc.cli.options import (
     AsJson,
@@ -140,9 +140,7 @@ def _kernels(
         return
     yield ""
     try:
-        made = compiled(planned, "Kernels", "Function")
-        loops = [loop for writer in made.writers for loop in writer.made]
-        yield from report(loops, sizes, os.cpu_count() or 1)
+        yield from report(loops_of(planned), sizes, os.cpu_count() or 1)
     except CellcError as error:
         yield f"The loops run in Python: {error.diagnostics[0].message}."
 
