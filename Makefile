@@ -5,7 +5,7 @@
 # make test-all  the slow tests too
 # make random  prove the passes on CELLS random cells
 # make docs    regenerate docs/ops.md, docs/zoo.md and the pictures
-# make bench   compare emitted code with hand-written loops
+# make bench   compare emitted code and compiled kernels with what there is otherwise
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -48,6 +48,7 @@ bench: .venv/dev
 	$(BIN)/python benchmarks/diagonals.py --write
 	$(BIN)/python benchmarks/compile_time.py
 	$(BIN)/python benchmarks/drawing.py
+	$(BIN)/python benchmarks/kernels.py
 
 format: .venv/dev
 	$(BIN)/ruff check --fix .

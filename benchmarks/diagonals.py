@@ -77,7 +77,7 @@ def measure(
     x = torch.randn(STEPS, batch, INPUTS)
 
     def step(way: str) -> Run:
-        kind = cellc.compile(cellc.load(cell, L=layers), diagonals=way)
+        kind = cellc.compile(cellc.load(cell, L=layers), diagonals=way, kernels="none")
         module = kind(INPUTS, hidden, seed=0)
         return lambda: train(module, x)
 

@@ -48,7 +48,7 @@ OTHER = 16
 @cache
 def compiled(cell: str, memory: str) -> type[Any]:
     """The class of a shipped cell, compiled once for all sizes."""
-    return cellc.compile(cellc.load(cell), memory=memory)
+    return cellc.compile(cellc.load(cell), memory=memory, kernels="none")
 
 
 @dataclass(frozen=True)

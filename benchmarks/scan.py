@@ -111,7 +111,7 @@ def main() -> None:
     now = clock(asked)
     table, results = Table(*HEADS, title=f"{asked.cell}; {setting()}"), []
     for backend in BACKENDS:
-        kinds = {way: cellc.compile(asked.cell, backend, scan=way) for way in WAYS}
+        kinds = {way: cellc.compile(asked.cell, backend, scan=way, kernels="none") for way in WAYS}
         for steps in LENGTHS:
             for batch, hidden in SIZES:
                 if steps * batch * hidden <= MOST:

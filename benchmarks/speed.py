@@ -59,7 +59,9 @@ class Contest:
     @classmethod
     def of(cls, cell: str, batch: int, hidden: int, device: str) -> Contest:
         """Build the competitors and make sure that they agree."""
-        compiled: nn.Module = cellc.compile(cellc.load(cell))(hidden, hidden, seed=0)
+        compiled: nn.Module = cellc.compile(cellc.load(cell), kernels="none")(
+            hidden, hidden, seed=0
+        )
         modules = {"emitted": compiled, "hand": PEERS[cell](compiled)}
         to_torch = getattr(compiled, "to_torch", None)
         if to_torch is not None:
