@@ -1,8 +1,8 @@
-"""Elementwise values that a loop alone reads, or that read it alone, as part of its steps.
+"""Values that a loop alone reads, or that are made of it alone, as part of its steps.
 
-A compiled loop computes an elementwise value where it is read for the price of the arithmetic;
-over whole sequences it would be written to memory and read back. So the reverse of what pays
-in an interpreter pays here: work that has left the loop goes back into it.
+A compiled loop computes an elementwise value or a reduction where it is read for the price of the
+arithmetic; over whole sequences it would be written to memory and read back. So the reverse of
+what pays in an interpreter pays here: work that has left the loop goes back into it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PRODUCTS = ("matmul", "matmul_add", "matmul_transposed", "matmul_transposed_add"
 
 
 def sunk(schedule: Schedule, saved: Iterable[str] = (), shifts: bool = False) -> Schedule:
-    """A schedule whose loops compute the elementwise values around them as well.
+    """A schedule whose loops compute the elementwise values and reductions around them as well.
 
     What the derivative reads is ``saved``; a product is computed ahead if it is not. With
     ``shifts`` loops read states that are other values' sequences one step later
@@ -113,7 +113,7 @@ class _Sink:
         if node.op.name == "state":
             return self.shifts and self._is_shift_of_known(name)
         real = all(self.cell.nodes[a].type.dtype != "integer" for a in node.args)
-        return TABLE[node.op.name].kind in FUSED and real
+        return TABLE[node.op.name].kind in (*FUSED, "reduction") and real
 
     def _is_shift_of_known(self, state: str) -> bool:
         """Whether a state is what an input has been one step before."""
