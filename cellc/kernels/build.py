@@ -8,6 +8,7 @@ import os
 import shlex
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from cellc.diagnostics import fail
@@ -16,6 +17,7 @@ from cellc.kernels.compiler import Compiler, find_compiler
 
 _LOADED: dict[tuple[str, int], ctypes.CDLL] = {}
 _LOCK = threading.Lock()
+_ELSEWHERE = "name another directory in the variable CELLC_CACHE"
 
 
 def library(text: str, bits: int) -> ctypes.CDLL:
@@ -25,43 +27,56 @@ def library(text: str, bits: int) -> ctypes.CDLL:
     """
     with _LOCK:
         if (text, bits) not in _LOADED:
-            _LOADED[text, bits] = ctypes.CDLL(str(_built(text, bits)))
+            _LOADED[text, bits] = _loaded(text, bits)
         return _LOADED[text, bits]
 
 
-def _built(text: str, bits: int) -> Path:
-    """The file of the object."""
+def _unlock() -> None:
+    """Give a child its own lock: the thread that held its parent's is not in the child."""
+    global _LOCK
+    _LOCK = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock)
+
+
+def _loaded(text: str, bits: int) -> ctypes.CDLL:
+    """A library that is in the store; where it cannot be loaded, one that is built anew."""
     compiler = find_compiler()
-    if compiler is None:
-        fail(
-            "no-compiler",
-            "there is no C++ compiler to build kernels with",
-            hints=("install one (c++, g++ or clang++), or name it in the variable CXX",
-                   "or run without: kernels=\"none\""),
-        )  # fmt: skip
     told = "\n".join((compiler.identity, str(bits), text))
-    path = store.directory() / f"{hashlib.sha256(told.encode()).hexdigest()[:32]}.so"
-    if path.exists():
-        store.mark_used(path)
-    else:
-        _build(compiler, text, bits, path)
-        store.make_room(path)
-    return path
-
-
-def _build(compiler: Compiler, text: str, bits: int, path: Path) -> None:
+    key = hashlib.sha256(told.encode()).hexdigest()[:32]
+    found = store.found(key)
+    if found is not None:
+        store.mark_used(found)
+        with suppress(OSError):
+            return ctypes.CDLL(str(found))
+    path = _built(compiler, text, bits, key)
+    store.make_room(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        fail("kernel-store", f"kernels that are kept in {path.parent} cannot be loaded: {error}",
+             hints=(_ELSEWHERE,))  # fmt: skip
+
+
+def _built(compiler: Compiler, text: str, bits: int, key: str) -> Path:
+    """The file of an object that is built now."""
+    directory = store.directory()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=store.ASIDE, dir=directory) as scratch:
             source, made = Path(scratch, "kernels.cpp"), Path(scratch, "kernels.so")
             source.write_text(text, encoding="utf-8")
             done = compiler.run(source, made, bits)
             if done.returncode:
                 _fail(compiler, text, bits, done.stderr)
+            path = store.place(key, made)
             os.replace(made, path)
+            return path
     except OSError as error:
-        fail("kernel-store", f"kernels cannot be kept in {path.parent}: {error.strerror}",
-             hints=("name another directory in the variable CELLC_CACHE",))  # fmt: skip
+        fail("kernel-store", f"kernels cannot be kept in {directory}: {error.strerror}",
+             hints=(_ELSEWHERE,))  # fmt: skip
 
 
 def _fail(compiler: Compiler, text: str, bits: int, said: str) -> None:

@@ -9,10 +9,14 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
+
+from cellc.diagnostics import fail
 
 #: Compilers that are looked for, besides the one that ``CXX`` names.
 KNOWN = ("c++", "g++", "clang++")
+_WITHOUT = 'or run without: kernels="none"'
 
 #: Fast code for this machine, with every number as IEEE has it. Neither exceptions nor run-time
 #: types are used, so that a C compiler can link the result.
@@ -36,24 +40,65 @@ class Compiler:
     @property
     def identity(self) -> str:
         """What the objects that it makes depend on, besides their source: itself, the machine."""
-        path = Path(shutil.which(self.words[0]) or self.words[0]).resolve()
-        stat = path.stat()
-        told = (*self.words, str(path), str(stat.st_size), str(stat.st_mtime_ns), *FLAGS)
-        return "\n".join((*told, *_machine()))
+        found = [shutil.which(word) for word in self.words if not word.startswith("-")]
+        programs = [_of_file(Path(path).resolve()) for path in found if path]
+        return "\n".join((*self.words, *programs, *FLAGS, *_machine()))
 
     def run(self, source: Path, output: Path, bits: int) -> subprocess.CompletedProcess[str]:
         """Compile a file, and keep what the compiler says to itself."""
         command = self.command(source, output, bits)
-        return subprocess.run(command, capture_output=True, text=True, check=False)
+        try:
+            return subprocess.run(
+                command, capture_output=True, encoding="utf-8", errors="replace", check=False
+            )
+        except OSError as error:
+            return subprocess.CompletedProcess(command, 1, "", f"it does not run: {error}\n")
 
 
-def find_compiler() -> Compiler | None:
-    """The compiler that ``CXX`` names, else the first of those known; None if there is none."""
-    named = shlex.split(os.environ.get("CXX", ""))
-    for words in ([named] if named else []) + [[name] for name in KNOWN]:
-        if shutil.which(words[0]):
-            return Compiler(tuple(words))
-    return None
+def find_compiler() -> Compiler:
+    """The compiler that ``CXX`` names, or the first of those known.
+
+    Raises CellcError ``no-compiler``, also where there is another than the one that is named.
+    """
+    named = _named()
+    if named:
+        if not shutil.which(named[0]):
+            fail(
+                "no-compiler",
+                f"there is no C++ compiler `{named[0]}`, which the variable CXX names",
+                hints=("name another, or take the variable away", _WITHOUT),
+            )
+        return Compiler(tuple(named))
+    for name in KNOWN:
+        if shutil.which(name):
+            return Compiler((name,))
+    fail(
+        "no-compiler",
+        "there is no C++ compiler to build kernels with",
+        hints=("install one (c++, g++ or clang++), or name it in the variable CXX", _WITHOUT),
+    )
+
+
+def _named() -> list[str]:
+    """The words of the variable ``CXX``: a compiler, maybe with options or behind a program."""
+    given = os.environ.get("CXX", "")
+    try:
+        return shlex.split(given)
+    except ValueError:
+        fail(
+            "no-compiler",
+            f"the variable CXX has a quotation mark that is not closed: {given}",
+            hints=("mend it, or take it away", _WITHOUT),
+        )
+
+
+def _of_file(path: Path) -> str:
+    """What tells a program from another of its name."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return str(path)
+    return f"{path} {stat.st_size} {stat.st_mtime_ns}"
 
 
 @cache
@@ -63,6 +108,6 @@ def _machine() -> tuple[str, ...]:
     cpu = Path("/proc/cpuinfo")
     if cpu.exists():
         wanted = ("model name", "flags", "Features", "CPU part")
-        lines = cpu.read_text(errors="replace").split("\n\n")[0].splitlines()
-        found += [line for line in lines if line.startswith(wanted)]
+        with cpu.open(errors="replace") as lines:  # those of one core are enough
+            found += [line for line in takewhile(str.strip, lines) if line.startswith(wanted)]
     return tuple(found)

@@ -1,21 +1,32 @@
 """The directory in which built objects are kept from one run to the next.
 
-An object lies under the hash of all that it depends on. It is written aside and renamed, so
-that processes that build the same at the same time do not disturb each other. The objects not
-used for longest go when there are too many.
+An object lies under the hash of all that it depends on, and of its own bytes, so that one that
+was damaged is noticed before the machine runs it. It is written aside and renamed, so that
+processes that build the same at the same time do not disturb each other. The objects not used
+for longest go when there are too many.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
 
+from cellc.diagnostics import fail
+
 #: The bytes that the objects may have together, unless ``CELLC_CACHE_BYTES`` says otherwise.
 MOST_BYTES = 256 * 2**20
+#: What was written aside is forgotten after so many seconds; its process was killed.
+FORGOTTEN = 3600.0
+#: How the names of the directories begin in which objects are written aside.
+ASIDE = "building-"
 
 
 @dataclass(frozen=True)
@@ -41,7 +52,24 @@ def failures() -> Path:
 def most_bytes() -> int:
     """The bytes that the objects may have together."""
     given = os.environ.get("CELLC_CACHE_BYTES", "")
-    return int(given) if given.isdigit() else MOST_BYTES
+    return int(given) if given.isdecimal() else MOST_BYTES
+
+
+def found(key: str) -> Path | None:
+    """The whole object of a key; those of the key that are damaged are removed."""
+    for path in sorted(directory().glob(f"{key}-*.so")):
+        try:
+            if path == place(key, path):
+                return path
+            path.unlink()
+        except OSError:  # it was removed, or belongs to someone else
+            continue
+    return None
+
+
+def place(key: str, made: Path) -> Path:
+    """Where an object of a key belongs that was made aside."""
+    return directory() / f"{key}-{hashlib.sha256(made.read_bytes()).hexdigest()[:16]}.so"
 
 
 def entries() -> list[Entry]:
@@ -60,17 +88,23 @@ def _entries() -> Iterator[Entry]:
 
 def mark_used(path: Path) -> None:
     """Note that an object is in use."""
-    try:
+    with suppress(OSError):  # it was removed, or belongs to someone else
         os.utime(path)
-    except OSError:  # it was removed, or belongs to someone else
-        return
 
 
 def clear() -> int:
-    """Remove all objects; how many there were. Those that are loaded go on working."""
+    """Remove all objects; how many there were. Those that are loaded go on working.
+
+    Raises CellcError ``kernel-store`` where that is not allowed.
+    """
     found = entries()
-    for entry in found:
-        entry.path.unlink(missing_ok=True)
+    try:
+        for entry in found:
+            entry.path.unlink(missing_ok=True)
+    except OSError as error:
+        fail("kernel-store", f"kernels in {directory()} cannot be removed: {error.strerror}")
+    shutil.rmtree(failures(), ignore_errors=True)
+    _forget()
     return len(found)
 
 
@@ -80,4 +114,14 @@ def make_room(keep: Path) -> None:
     for entry in entries():
         total += entry.size
         if total > most_bytes() and entry.path != keep:
-            entry.path.unlink(missing_ok=True)
+            with suppress(OSError):  # it belongs to someone else
+                entry.path.unlink()
+    _forget()
+
+
+def _forget() -> None:
+    """Remove what processes left aside that were killed while they built."""
+    for path in directory().glob(f"{ASIDE}*"):
+        with suppress(OSError):
+            if path.stat().st_mtime < time.time() - FORGOTTEN:
+                shutil.rmtree(path)

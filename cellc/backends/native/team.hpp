@@ -2,10 +2,12 @@
 //
 // The program may lend its own threads, those of OpenMP. Otherwise threads are made once and sleep
 // between calls; one call at a time has them, and another that comes meanwhile, from another
-// thread of the program, runs alone. After a fork the child makes its own.
+// thread of the program, runs alone. After a fork the child makes its own, and leaves alone what
+// its parent was lent: the threads of OpenMP do not live on in a child.
 
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 
 struct Meeting {
@@ -16,7 +18,6 @@ struct Team {
     int64_t size;
     Meeting *at;
 
-    // Wait until all members are here.
     INLINE void pause() {
 #if defined(__x86_64__) || defined(__i386__)
         __builtin_ia32_pause();
@@ -24,6 +25,7 @@ struct Team {
         __asm__ __volatile__("yield");
 #endif
     }
+    // Wait until all members are here.
     void meet() {
         if (size == 1)
             return;
@@ -53,10 +55,11 @@ struct Crew {
 };
 
 // How OpenMP runs a function by a number of threads, and how many and which these are.
+typedef void (*Run)(void (*function)(void *), void *given, unsigned threads, unsigned flags);
+typedef int (*Number)(void);
 struct Lent {
-    void (*run)(void (*function)(void *), void *given, unsigned threads, unsigned flags);
-    int (*count)(void);
-    int (*number)(void);
+    Run run;
+    Number count, number;
 };
 static Lent lent = {0, 0, 0};
 
@@ -75,9 +78,13 @@ static void crew_begin() { pthread_atfork(0, 0, crew_after_fork); }
 
 EXPORT void lend(void *run, void *count, void *number) {
     pthread_once(&crew_known, crew_begin);
-    memcpy(&lent.run, &run, sizeof run);
-    memcpy(&lent.count, &count, sizeof count);
-    memcpy(&lent.number, &number, sizeof number);
+    pthread_mutex_lock(&crew.lock);
+    if (!lent.run) {
+        lent.count = (Number)count;
+        lent.number = (Number)number;
+        __atomic_store_n(&lent.run, (Run)run, __ATOMIC_RELEASE);
+    }
+    pthread_mutex_unlock(&crew.lock);
 }
 
 struct Borrowed {
@@ -93,6 +100,9 @@ static void borrowed_work(void *all) {
     job.work(job.given, lent.number(), team);
 }
 
+// A member works where there is a job that it has not seen and that wants it. No job begins
+// before all members of the one before have finished, so none that is wanted can miss it; one that
+// is not wanted may sleep through several.
 static void *crew_member(void *number) {
     int64_t member = (int64_t)(intptr_t)number, seen = 0;
     pthread_mutex_lock(&crew.lock);
@@ -114,8 +124,12 @@ static void *crew_member(void *number) {
     return 0;
 }
 
-// Threads for members 1 to size - 1; how many members there are then.
+// Threads for members 1 to size - 1; how many members there are then. Signals are for the
+// program's own threads.
 static int64_t crew_grown(int64_t size) {
+    sigset_t every, before;
+    sigfillset(&every);
+    pthread_sigmask(SIG_SETMASK, &every, &before);
     while (crew.threads + 1 < size) {
         pthread_t thread;
         if (pthread_create(&thread, 0, crew_member, (void *)(intptr_t)(crew.threads + 1)))
@@ -123,6 +137,7 @@ static int64_t crew_grown(int64_t size) {
         pthread_detach(thread);
         crew.threads++;
     }
+    pthread_sigmask(SIG_SETMASK, &before, 0);
     return crew.threads + 1 < size ? crew.threads + 1 : size;
 }
 
@@ -130,9 +145,10 @@ static int64_t crew_grown(int64_t size) {
 static void together(int64_t size, Work work, void *given) {
     Meeting at = {0, 0};
     Team team = {1, &at};
-    if (size > 1 && lent.run) {
+    const Run run = __atomic_load_n(&lent.run, __ATOMIC_ACQUIRE);
+    if (size > 1 && run) {
         Borrowed job = {work, given, &at};
-        lent.run(borrowed_work, &job, size, 0);
+        run(borrowed_work, &job, size, 0);
         return;
     }
     if (size > 1)
