@@ -293,6 +293,7 @@ CODES: dict[str, str] = {
     "unknown-scan": "There is no such choice between a loop and a parallel scan.",
     "unknown-level": "No optimisation level has this name.",
     "unknown-target": "No backend has this name.",
+    "no-class": "A target has files that are no Python, and so no class.",
     "missing-spelling": "A backend has no spelling for an operation.",
     "unwritable": "A file cannot be written.",
     # compiled kernels

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cellc.backends import backend
+from cellc.backends import CompilesLoops, backend
 from cellc.backends.naming import class_name
 from cellc.diagnostics import fail
 from cellc.frontend.library import path_of, read_cells, read_file
 from cellc.ir import Cell, Schedule
 from cellc.loading import class_from
+from cellc.passes.inference import planned
 from cellc.passes.pipelines import optimise
 from cellc.passes.plan import chosen, plan, with_compiled
 from cellc.syntax.characters import read_source
@@ -49,14 +50,12 @@ def emit(cell: Cell | str, target: str = "torch", level: str = "O2", memory: str
          scan: str = "auto", diagonals: str = "never") -> str:  # fmt: skip
     """The source text of a file that runs the cell and needs no cellc.
 
-    ``target`` is ``torch`` or ``numpy``, ``level`` O0, O1 or O2, ``memory`` what the backward
-    pass keeps rather than recomputes: low, balanced or fast, ``scan`` whether loops are parallel
-    scans where they can be: never, always, or where that is faster (auto), ``diagonals`` whether
-    the loops of a stack or a grid take their steps together: never or always. Raises CellcError.
+    ``target`` is ``torch``, ``numpy`` or ``native``, ``level`` O0, O1 or O2, ``memory`` what is
+    kept for the derivative: low, balanced or fast, ``scan`` whether linear loops are scans: never,
+    always or if faster (auto), ``diagonals`` whether loops take steps together. Raises CellcError.
     """
     cell, to = _cell(cell), backend(target)
-    starts, apart = (getattr(to, trait, False) for trait in ("learns_starts", "scans_apart"))
-    return to.emit(plan(cell, level, memory, starts, scan, diagonals, apart), cell)
+    return to.emit(planned(cell, to, level, memory, scan, diagonals), cell)
 
 
 def compile(cell: Cell | str, target: str = "torch", level: str = "O2", memory: str = "balanced",
@@ -64,14 +63,15 @@ def compile(cell: Cell | str, target: str = "torch", level: str = "O2", memory: 
             kernels: str = "auto") -> type[Any]:  # fmt: skip
     """The class that the emitted file defines, ready to use, with compiled kernels.
 
-    ``kernels`` says whether its loops are compiled: where a C++ compiler is there (auto),
-    always (native), or not (none). Raises CellcError.
+    ``kernels``: compiled loops: native, none, or for torch if possible (auto). Raises CellcError.
     """
     cell, to = _cell(cell), backend(target)
-    if kernels == "none" or not hasattr(to, "emit_with_kernels"):
+    if getattr(to, "inference_only", False):
+        fail("no-class", f"for `{target}` there are files, which `emit` gives, and no class")
+    if not isinstance(to, CompilesLoops) or kernels not in to.kernels:
         return class_from(emit(cell, target, level, memory, scan, diagonals), class_name(cell.name))
-    planned = with_compiled(plan(cell, level, memory, False, scan, diagonals, True))
-    text, source = to.emit_with_kernels(planned, cell)
+    made = with_compiled(plan(cell, level, memory, to.learns_starts, scan, diagonals, True))
+    text, source = to.emit_with_kernels(made, cell)
     return class_from(text, class_name(cell.name), source)
 
 

@@ -10,13 +10,17 @@ from types import ModuleType
 from typing import Any
 
 
-@cache
 def class_from(text: str, class_name: str, source: str = "") -> type[Any]:
     """The class that an emitted file defines; ``source`` is that of the kernels that it calls.
 
     Tracebacks and debuggers show the emitted lines. The class is the same object for
     the same text.
     """
+    return _class_from(text, class_name, source)
+
+
+@cache
+def _class_from(text: str, class_name: str, source: str) -> type[Any]:
     name = f"cellc_compiled_{hashlib.sha256((text + source).encode()).hexdigest()[:16]}"
     filename = f"<{name}>"
     linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)

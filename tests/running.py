@@ -219,7 +219,11 @@ class GradientTrial(Trial):
         self, level: str = "O2", memory: str = "balanced", scan: str = "auto"
     ) -> dict[str, Array]:
         """What ``grad`` of the NumPy class gives."""
-        run = compiled(self.cell, "numpy", level, memory, scan)(**self.sizes)
+        return self.gradients_of(compiled(self.cell, "numpy", level, memory, scan))
+
+    def gradients_of(self, kind: type[Any]) -> dict[str, Array]:
+        """The same of a class that the NumPy backend wrote for this cell."""
+        run = kind(**self.sizes)
         run.params = dict(self.params)
         words: dict[str, Any] = {_word(axis, "lengths"): v for axis, v in self.ends.items()}
         words |= self._steps_given()

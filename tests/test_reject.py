@@ -134,6 +134,8 @@ CAUSED: dict[str, Callable[[Path], object]] = {
     "no-diagonals": lambda folder: cellc.emit("deep_rnn", "numpy", diagonals="always"),
     "unknown-scan": lambda folder: cellc.emit("gru", scan="often"),
     "unknown-level": lambda folder: cellc.emit("gru", level="O9"),
+    "no-class": lambda folder: cellc.compile("gru", "native"),
+    "no-diagonals-native": lambda folder: cellc.emit("deep_rnn", "native", diagonals="always"),
     "unknown-target": lambda folder: cellc.emit(cellc.load("gru"), target="fortran"),
     "unreadable-file": lambda folder: cellc.load(folder / "absent.cell"),
     "unreadable-file-folder": lambda folder: cellc.load(folder),

@@ -6,7 +6,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from types import MappingProxyType
 
-from cellc.backends.base import Backend
+from cellc.backends.base import Backend, CompilesLoops
 from cellc.diagnostics import fail
 
 _BACKENDS: dict[str, Backend] = {}
@@ -44,4 +44,4 @@ for _found in iter_modules(__path__):
     if hasattr(_module, "BACKEND"):
         register(_module.BACKEND)
 
-__all__ = ["BACKENDS", "Backend", "backend", "register", "unregister"]
+__all__ = ["BACKENDS", "Backend", "CompilesLoops", "backend", "register", "unregister"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from cellc.backends import pyast
 from cellc.backends.pyast import Item, Line, fill, quote, quote_statements
@@ -23,6 +23,24 @@ class Backend(Protocol):
     def name(self) -> str: ...
 
     def emit(self, schedule: Schedule, source: Cell) -> str: ...
+
+
+@runtime_checkable
+class CompilesLoops(Backend, Protocol):
+    """A backend whose classes can call compiled loops.
+
+    Attributes:
+        kernels: the choices that mean this, ``native`` and perhaps ``auto``.
+        learns_starts: whether gradients go through starts that are computed.
+    """
+
+    @property
+    def kernels(self) -> tuple[str, ...]: ...
+
+    @property
+    def learns_starts(self) -> bool: ...
+
+    def emit_with_kernels(self, schedule: Schedule, source: Cell) -> tuple[str, str]: ...
 
 
 class Emitter(RegionWriter):

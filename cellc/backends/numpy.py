@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from cellc.backends import docs, pyast
+from cellc.backends import docs, numpy_kernels, pyast
 from cellc.backends.naming import class_name
+from cellc.backends.native.places import Unordered
 from cellc.backends.numpy_call import call, drawn_lines, keywords_of, traced
 from cellc.backends.numpy_emitter import SPELLER, NumpyEmitter
 from cellc.backends.numpy_grad import derived_writer, grad, keeping_writer
@@ -20,7 +23,7 @@ from cellc.backends.pyast import (
     quote,
     quote_statements,
 )
-from cellc.diagnostics import fail
+from cellc.diagnostics import CellcError, fail
 from cellc.ir import TIME, AtConstruction, Cell, Once, Schedule
 from cellc.ops import TABLE
 
@@ -34,17 +37,42 @@ def emit(schedule: Schedule, source: Cell) -> str:
     if schedule.diagonals is not None:
         hints = ("leave `diagonals` at `never`, or compile for torch",)
         fail("no-diagonals", "numpy runs loops one after the other", hints=hints)
-    writer = NumpyEmitter(schedule, SPELLER)
+    back = None
+    if schedule.gradient is not None:
+        keeping = keeping_writer(schedule)
+        back = (keeping, derived_writer(keeping))
+    return _text(schedule, source, NumpyEmitter(schedule, SPELLER), back)
+
+
+def emit_with_kernels(schedule: Schedule, source: Cell) -> tuple[str, str]:
+    """As ``emit``, with loops that are compiled; and the file in C++ with these.
+
+    Where there is none, or one that cannot be, the text is as emitted, and that file empty.
+    """
+    compiled = schedule.compiled
+    if compiled is not None and compiled.gradient is not None:
+        with suppress(Unordered, CellcError):
+            made = numpy_kernels.writers(compiled)
+            text = _text(schedule, source, made.call, (made.keeping, made.derived), made.items)
+            if made.loops:
+                return text, made.source
+    return emit(schedule, source), ""
+
+
+def _text(
+    schedule: Schedule, source: Cell, writer: NumpyEmitter,
+    back: tuple[NumpyEmitter, NumpyEmitter] | None,
+    kernels: Callable[[], list[Item]] | None = None,
+) -> str:  # fmt: skip
+    """The file with the writers of its call and of its gradients, and what their loops call."""
     writers = [writer]
     methods = [_constructor(writer), _initial_state(writer), *_reset(writer), call(writer)]
     if schedule.written is not None:
         writers.append(NumpyEmitter(schedule.written, SPELLER))
         methods.append(traced(writers[-1]))
-    if schedule.gradient is not None:
-        keeping = keeping_writer(schedule)
-        derived = derived_writer(keeping)
-        writers += [keeping, derived]
-        methods.append(grad(keeping, derived))
+    if back is not None:
+        writers += back
+        methods.append(grad(*back))
     if _has_steps(writer):
         writers.append(_in_one_region(schedule))
         methods.append(_step(writers[-1], schedule))
@@ -53,6 +81,9 @@ def emit(schedule: Schedule, source: Cell) -> str:
         body += [Blank(), _quiet(method)]
     items: list[Item] = [pyast.docstring(docs.module_text(source)), Blank()]
     imports = [*lines("import zlib"), Blank(), *lines("import numpy as np"), Blank(2)]
+    if kernels is not None:
+        imports[-1:] = [Blank(), *lines("from cellc.kernels.numpy_loops import Kernels, Loop"),
+                        Blank(2), *kernels(), Blank(2)]  # fmt: skip
     helpers = {name: text for each in writers for name, text in each.helpers.items()}
     for helper in helpers.values():
         imports += [*lines(helper), Blank(2)]
@@ -234,9 +265,14 @@ class NumpyBackend:
 
     name: str = "numpy"
     learns_starts: bool = True
+    kernels: tuple[str, ...] = ("native",)
 
     def emit(self, schedule: Schedule, source: Cell) -> str:
         return emit(schedule, source)
+
+    def emit_with_kernels(self, schedule: Schedule, source: Cell) -> tuple[str, str]:
+        """As ``emit``, with the text of the kernels in C++ that the file calls."""
+        return emit_with_kernels(schedule, source)
 
 
 BACKEND = NumpyBackend()

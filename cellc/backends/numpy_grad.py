@@ -12,16 +12,16 @@ from cellc.ir.types import sequence_axis
 from cellc.syntax.characters import ascii_name
 
 
-def keeping_writer(schedule: Schedule) -> NumpyEmitter:
+def keeping_writer(schedule: Schedule, kind: type[NumpyEmitter] = NumpyEmitter) -> NumpyEmitter:
     """The writer of the cell that keeps what its derivative reads."""
-    writer = NumpyEmitter(schedule, SPELLER)
+    writer = kind(schedule, SPELLER)
     back = _gradient(writer)
     writer.watched = frozenset(back.saved)
     writer.recorded = frozenset(s for s in writer.cell.states if s in back.schedule.cell.nodes)
     return writer
 
 
-def derived_writer(writer: NumpyEmitter) -> NumpyEmitter:
+def derived_writer(writer: NumpyEmitter, kind: type[NumpyEmitter] = NumpyEmitter) -> NumpyEmitter:
     """The writer of the derivative, for which values of the cell have their names already."""
     back = _gradient(writer)
     taken = {writer.ids[name] for name in writer.cell.nodes} | writer.ids.taken
@@ -32,7 +32,7 @@ def derived_writer(writer: NumpyEmitter) -> NumpyEmitter:
     }
     if len(back.outputs) == 1:
         known |= dict.fromkeys(back.outputs.values(), "d_output")
-    derived = NumpyEmitter(back.schedule, SPELLER, known, taken)
+    derived = kind(back.schedule, SPELLER, known, taken)
     writer.given = {s: f"{derived.ids[back.states[s]]}_given" for s in _started(back)}
     return derived
 

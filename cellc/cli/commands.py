@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from cellc import driver
-from cellc.backends import BACKENDS
+from cellc.backends import BACKENDS, backend
 from cellc.cli.base import app
 from cellc.cli.options import (
     AsJson,
@@ -43,6 +43,7 @@ from cellc.files import write_file
 from cellc.frontend.library import path_of, read_file
 from cellc.frontend.lineage import lineage_of
 from cellc.ir import Cell
+from cellc.passes.inference import planned
 from cellc.resources import shipped_specs
 from cellc.transforms.truncate import truncate
 from cellc.views.latex import latex
@@ -138,6 +139,9 @@ def compile_cell(
 
     Example: `cellc compile lstm -o lstm.py`
 
+    A program in C++ with a header for C, in a directory:
+    `cellc compile lstm --target native -o lstm/`
+
     Another cell than the file's: `cellc compile vanilla_lstm --couple "f = 1 - i"`
     """
     cell = transformed(load_sized(name, size), couple, pruned)
@@ -145,9 +149,15 @@ def compile_cell(
     text = driver.emit(cell, target, known_level(level), memory, scan, diagonals)
     if output is None:
         typer.echo(text, nl=False)
-    else:
-        write_file(output, text)
-        typer.echo(f"wrote {output}", err=True)
+        return
+    several = getattr(backend(target), "files", None)
+    found = {output: text}
+    if several is not None:
+        schedule = planned(cell, backend(target), known_level(level), memory, scan, diagonals)
+        found = {output / name: text for name, text in several(schedule, cell).items()}
+    for path, text in found.items():
+        write_file(path, text)
+        typer.echo(f"wrote {path}", err=True)
 
 
 def _summary(cell: Cell) -> Summary:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-import sys
 import warnings
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -16,7 +13,9 @@ import torch
 
 from cellc.diagnostics import CellcError
 from cellc.kernels.build import library
-from cellc.kernels.choice import choose
+from cellc.kernels.choice import CALLING, choose
+from cellc.kernels.lending import threads_of_torch
+from cellc.kernels.loops import SPARE, Pack, fingerprint, first_of_line, packing, run
 
 _BITS = {torch.float32: 32, torch.float64: 64}
 _TENSORS = (torch.Tensor, torch.nn.Parameter)
@@ -28,12 +27,32 @@ Given = Sequence[torch.Tensor | None]
 class Prepared:
     """What is computed of some parameters alone, for one set of their values.
 
-    ``panels`` are weights as compiled loops read them, by loop and number.
+    ``owned`` are the addresses of these and of the parameters, ``sharing`` is how threads are
+    to share the work, ``panels`` are the weights as compiled loops read them, by loop and number.
     """
 
     key: Hashable
     values: tuple[Any, ...]
+    owned: frozenset[int] = frozenset()
+    sharing: str = "auto"
     panels: dict[tuple[str, int], torch.Tensor] = field(default_factory=dict)
+
+    def in_panels(self, key: tuple[str, int], weight: torch.Tensor, pack: Pack) -> torch.Tensor:
+        """A weight in panels, each of which begins at a line of the cache.
+
+        ``pack`` gives their size, and fills them where it is given where they are. They are
+        kept for a weight that is one of the parameters or of the values.
+        """
+        found = self.panels.get(key)
+        if found is None:
+            weight = weight.contiguous()
+            count = pack(None, None)
+            memory = weight.new_empty((count + SPARE,))
+            found = memory[first_of_line(memory.data_ptr(), weight.itemsize) :][:count]
+            pack(ctypes.c_void_p(weight.data_ptr()), ctypes.c_void_p(found.data_ptr()))
+            if weight.data_ptr() in self.owned:
+                self.panels[key] = found
+        return found
 
 
 class Kernels:
@@ -70,9 +89,10 @@ class Kernels:
         except CellcError as error:
             if choice == "native":
                 raise
-            self.failed.add(dtype)
             message = f"cellc runs without compiled kernels: {error.diagnostics[0].message}"
-            warnings.warn(message, stacklevel=5)
+            if not self.failed:
+                warnings.warn(message, stacklevel=7)
+            self.failed.add(dtype)
             return False
         return True
 
@@ -80,8 +100,7 @@ class Kernels:
         """The library for a type of numbers."""
         if dtype not in self.libraries:
             made = library(self.source, _BITS[dtype])
-            made.fingerprint.restype = ctypes.c_uint64
-            made.lend(*_threads_of_torch())
+            made.lend(*threads_of_torch())
             self.libraries[dtype] = made
         return self.libraries[dtype]
 
@@ -98,34 +117,59 @@ class Kernels:
         found = self._prepared.get(module)
         if found is None or key is None or found.key != key:
             with torch.no_grad():
-                found = Prepared(key, prepare(*params, *numbers))
+                values = prepare(*params, *numbers)
+            tensors = [v for v in (*params, *values) if isinstance(v, torch.Tensor)]
+            found = Prepared(key, values, frozenset(value.data_ptr() for value in tensors))
             self._prepared[module] = found
+        found.sharing = module.sharing
         return found
+
+    def times(
+        self, rows: torch.Tensor, weight: torch.Tensor, prepared: Prepared, name: str,
+        transposed: bool = False,
+    ) -> torch.Tensor:  # fmt: skip
+        """Rows [N, n] by a weight [m, n], or by the transpose of one [n, m]: [N, m]."""
+        compiled, whole = self.libraries[rows.dtype], ctypes.c_int64
+        rows = _in_rows(rows, rows.dtype)
+        outputs, inputs = weight.shape[::-1] if transposed else weight.shape
+
+        def packed(source: ctypes.c_void_p | None, to: ctypes.c_void_p | None) -> int:
+            compiled.pack_weight.restype = whole
+            shape = (whole(outputs), whole(inputs), whole(transposed))
+            return int(compiled.pack_weight(source, *shape, to))
+
+        panels = prepared.in_panels((name, 0), weight, packed)
+        result = rows.new_empty((len(rows), outputs))
+        compiled.times(
+            whole(self._threads(rows.numel() * outputs)), _address(rows), whole(len(rows)),
+            whole(inputs), whole(rows.stride(0)), _address(panels), whole(outputs),
+            _address(result),
+        )  # fmt: skip
+        return result
+
+    def outer_sum(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """The sum over rows of the outer products of those of a [N, m] and of b [N, n]: [m, n]."""
+        compiled, whole = self.libraries[a.dtype], ctypes.c_int64
+        a, b = _in_rows(a, a.dtype), _in_rows(b, a.dtype)
+        result = a.new_empty((a.shape[1], b.shape[1]))
+        failed = compiled.outer_sum(
+            whole(self._threads(a.numel() * b.shape[1])), _address(a), whole(a.stride(0)),
+            _address(b), whole(b.stride(0)), whole(len(a)), whole(a.shape[1]),
+            whole(b.shape[1]), _address(result),
+        )  # fmt: skip
+        if failed:
+            raise MemoryError("no memory for blocks of rows")
+        return result
+
+    def _threads(self, work: int) -> int:
+        """The threads for a product of so many multiplications."""
+        return torch.get_num_threads() if work > CALLING else 1
 
     def _key(self, params: Sequence[torch.Tensor], numbers: Sequence[float]) -> Hashable:
         if not params or not all(param.is_contiguous() for param in params):
             return None
-        count = len(params)
-        where = (ctypes.c_void_p * count)(*[param.data_ptr() for param in params])
-        bytes_ = (ctypes.c_int64 * count)(*[param.nbytes for param in params])
-        compiled = self.libraries[params[0].dtype]
-        return (compiled.fingerprint(count, where, bytes_), *numbers)
-
-
-@cache
-def _threads_of_torch() -> tuple[ctypes.c_void_p, ...]:
-    """How torch's OpenMP runs a function by several threads; nothing where it has another.
-
-    Its threads wait for work for a while before they sleep, and would take the processor from
-    threads of our own.
-    """
-    name = {"linux": "libtorch_cpu.so", "darwin": "libtorch_cpu.dylib"}.get(sys.platform, "")
-    functions = ("GOMP_parallel", "omp_get_num_threads", "omp_get_thread_num")
-    try:
-        own = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / name))
-        return tuple(ctypes.cast(getattr(own, f), ctypes.c_void_p) for f in functions)
-    except (OSError, AttributeError):
-        return tuple(ctypes.c_void_p() for _ in functions)
+        compiled, places = self.libraries[params[0].dtype], [p.data_ptr() for p in params]
+        return (fingerprint(compiled, places, [param.nbytes for param in params]), *numbers)
 
 
 def _common_type(tensors: Given) -> torch.dtype | None:
@@ -204,42 +248,29 @@ class Loop:
         states = [torch.empty_like(start) for start in starts]
         work = sum(panels.numel() for panels in packed) or 64
         way = choose(batch, steps, work, work * dtype.itemsize, self.meetings,
-                     torch.get_num_threads())  # fmt: skip
+                     torch.get_num_threads(), prepared.sharing)  # fmt: skip
         counts = _counts(sizes) if ragged else None
         arrays = [counts, *own, *others, *packed, *outputs, *starts, *states]
         whole = [steps, batch, way.threads, way.by_rows, training, *dims]
         whole += [value.stride(0) for value in own]
-        failed = getattr(compiled, self.name)(
-            (ctypes.c_int64 * len(whole))(*whole),
-            (ctypes.c_double * max(1, len(numbers)))(*numbers),
-            (ctypes.c_void_p * len(arrays))(*[None if a is None else a.data_ptr() for a in arrays]),
-        )
-        if failed:
-            raise MemoryError(f"no memory for the states of {batch} sequences")
+        addresses = [None if value is None else value.data_ptr() for value in arrays]
+        run(compiled, self.name, whole, numbers, addresses)
         return (*outputs, *states)
 
     def _packed(
         self, prepared: Prepared, number: int, weight: torch.Tensor, dims: Sequence[int]
     ) -> torch.Tensor:
-        """A weight in panels, each of which begins at a line of the cache."""
-        key = (self.name, number)
-        if key not in prepared.panels:
-            compiled = self.kernels.libraries[weight.dtype]
-            pack = getattr(compiled, f"{self.name}_pack_{number}")
-            pack.restype = ctypes.c_int64
-            given = (ctypes.c_int64 * max(1, len(dims)))(*dims)
-            count = pack(given, None, None)
-            panels = weight.new_empty((count + 16,))
-            panels = panels[-panels.data_ptr() % 64 // weight.itemsize :][:count]
-            weight = weight.contiguous()
-            pack(given, ctypes.c_void_p(weight.data_ptr()), ctypes.c_void_p(panels.data_ptr()))
-            prepared.panels[key] = panels
-        return prepared.panels[key]
+        pack = packing(self.kernels.libraries[weight.dtype], self.name, number, dims)
+        return prepared.in_panels((self.name, number), weight, pack)
 
 
 def unprepared(run: Callable[..., Any]) -> Callable[..., Any]:
     """A function that is given what is prepared as its last argument but one, and ignores it."""
     return lambda *given: run(*given[:-2], given[-1])
+
+
+def _address(value: torch.Tensor) -> ctypes.c_void_p:
+    return ctypes.c_void_p(value.data_ptr())
 
 
 def _counts(sizes: Sequence[int]) -> torch.Tensor:

@@ -18,6 +18,20 @@ _BINARY: dict[type[ast.operator], str] = {
 _COMPARE: dict[type[ast.cmpop], str] = {
     ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!=",
 }  # fmt: skip
+_KEYWORDS = """
+alignas alignof and and_eq asm atomic_cancel atomic_commit atomic_noexcept auto bitand bitor bool
+break case catch char char16_t char32_t char8_t class co_await co_return co_yield compl concept
+const const_cast consteval constexpr constinit continue decltype default delete do double
+dynamic_cast else enum explicit export extern false float for friend goto if inline int int64_t
+int32_t linux long mutable namespace new noexcept not not_eq nullptr operator or or_eq private
+protected public register reinterpret_cast requires restrict return short signed size_t sizeof
+static static_assert static_cast struct switch template this thread_local throw true try typedef
+typeid typename typeof uint64_t union unix unsigned using virtual void volatile wchar_t while xor
+xor_eq NULL INFINITY NAN I REAL_BITS EXPORT INLINE HELD LANES FULL REGISTERS VECTOR_BYTES
+LANE_BY_LANE OF_LIBRARY store
+"""
+#: Words that nothing can be called in C or C++, or beside the functions of the headers.
+KEYWORDS = frozenset(_KEYWORDS.split())
 #: Functions of arrays that have another name over vectors.
 _RENAMED = {"where": "select"}
 
@@ -33,6 +47,11 @@ def functions() -> frozenset[str]:
     """The functions of vectors that emitted files can call."""
     found = re.findall(r"INLINE (?:vec|mask) (\w+)\(|LANE_BY_LANE\((\w+),", header("numbers"))
     return frozenset(name for pair in found for name in pair if name)
+
+
+def remark(text: str) -> str:
+    """A text as one that a comment at the end of a line can have: it does not go on below."""
+    return " ".join(text.replace("\\", "/").replace("??/", "??").splitlines())
 
 
 def number(value: float) -> str:

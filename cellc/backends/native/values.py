@@ -50,11 +50,13 @@ class ValueWriter(RegionWriter):
         always: Iterable[str], saved: Iterable[str],
     ) -> None:  # fmt: skip
         schedule = replace(schedule, cell=with_known_sizes(schedule.cell))
-        super().__init__(schedule, SPELLER, taken=[*_WORDS.split(), *cpp.functions()])
+        taken = [*_WORDS.split(), *cpp.KEYWORDS, *cpp.functions()]
+        super().__init__(schedule, SPELLER, taken=taken)
         self.loop, self.name, self.region = loop, name, loop
         always, saved = tuple(always), tuple(saved)
         self.step = Step(self.cell, loop, frozenset([*always, *saved]))
         names = {value: self.ids[value] for value in self.cell.nodes}
+        names |= {option: self.ids.fresh(self.ids[option]) for option in self.cell.options}
         constants = [n for n in self.cell.nodes if self._constant(n) is not None]
         numbers = [n for n in self._numbers_read() if self._constant(n) is None]
         self.memory = Memory(self.step, always, saved, numbers, constants, names)
@@ -79,7 +81,7 @@ class ValueWriter(RegionWriter):
 
     def told(self, name: str) -> str:
         """What is known of a value, as a comment at the end of a line."""
-        comment = self.comment(name)
+        comment = cpp.remark(self.comment(name))
         return f"  // {comment}" if comment else ""
 
     def is_boolean(self, name: str) -> bool:
@@ -145,7 +147,10 @@ class ValueWriter(RegionWriter):
         constant = self._constant(name)
         if constant is not None:
             return f"all({constant})"
-        return f"all(a.{self.memory.names[name]})" if name in self.memory.numbers else None
+        if name not in self.memory.numbers:
+            return None
+        number = f"all(a.{self.memory.names[name]})"
+        return f"({number} != 0)" if self.is_boolean(name) else number
 
 
 def plus(start: Dim) -> str:

@@ -24,7 +24,7 @@ class Code:
     @contextmanager
     def block(self, head: str, end: str = "}") -> Iterator[None]:
         """Lines in braces behind a head."""
-        self(f"{head} {{")
+        self(f"{head} {{".lstrip())
         self._depth += 1
         yield
         self._depth -= 1
