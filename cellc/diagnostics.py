@@ -297,6 +297,7 @@ CODES: dict[str, str] = {
     "missing-spelling": "A backend has no spelling for an operation.",
     "unwritable": "A file cannot be written.",
     # compiled kernels
+    "unknown-kernels": "Compiled kernels are wanted by another word than auto, native and none.",
     "no-compiler": "There is no C++ compiler to build kernels with.",
     "kernel-build": "The C++ compiler could not build the kernels.",
     "kernel-store": "Built kernels cannot be kept in the cache directory.",

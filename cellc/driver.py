@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cellc.backends import CompilesLoops, backend
+from cellc.backends import backend, compiling
 from cellc.backends.naming import class_name
 from cellc.diagnostics import fail
 from cellc.frontend.library import path_of, read_cells, read_file
@@ -68,10 +68,10 @@ def compile(cell: Cell | str, target: str = "torch", level: str = "O2", memory: 
     cell, to = _cell(cell), backend(target)
     if getattr(to, "inference_only", False):
         fail("no-class", f"for `{target}` there are files, which `emit` gives, and no class")
-    if not isinstance(to, CompilesLoops) or kernels not in to.kernels:
+    if (compiler := compiling(to, kernels)) is None:
         return class_from(emit(cell, target, level, memory, scan, diagonals), class_name(cell.name))
-    made = with_compiled(plan(cell, level, memory, to.learns_starts, scan, diagonals, True))
-    text, source = to.emit_with_kernels(made, cell)
+    made = with_compiled(plan(cell, level, memory, compiler.learns_starts, scan, diagonals, True))
+    text, source = compiler.emit_with_kernels(made, cell)
     return class_from(text, class_name(cell.name), source)
 
 

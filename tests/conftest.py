@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 Golden = Callable[[Path, str], None]
+
+# Each class with kernels costs a second of a compiler; tests of kernels ask for them.
+os.environ.setdefault("CELLC_KERNELS", "none")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

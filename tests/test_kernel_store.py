@@ -346,6 +346,7 @@ def test_a_compiler_that_fails_is_told_with_what_it_said(
 def module(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A module whose kernels nobody has run yet."""
     torch.manual_seed(0)
+    monkeypatch.setenv("CELLC_KERNELS", "auto")
     made = compiled(cellc.load("rnn"), "torch", "O2", kernels="auto")(3, 4)
     kernels = type(made).forward.__globals__["KERNELS"]
     monkeypatch.setattr(kernels, "libraries", {})

@@ -103,6 +103,7 @@ def _build(folder: Path, compiler: str | None, store: str = "store") -> object:
 
 
 CAUSED: dict[str, Callable[[Path], object]] = {
+    "unknown-kernels": lambda folder: cellc.compile("gru", kernels="fast"),
     "no-compiler": lambda folder: _build(folder, None),
     "kernel-build": lambda folder: _build(folder, "#!/bin/sh\necho it cannot >&2\nexit 1\n"),
     "kernel-store": lambda folder: _build(folder, "#!/bin/sh\nexit 0\n", "file/store"),

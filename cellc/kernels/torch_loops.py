@@ -260,6 +260,9 @@ class Loop:
     def _packed(
         self, prepared: Prepared, number: int, weight: torch.Tensor, dims: Sequence[int]
     ) -> torch.Tensor:
+        found = prepared.panels.get((self.name, number))
+        if found is not None:
+            return found
         pack = packing(self.kernels.libraries[weight.dtype], self.name, number, dims)
         return prepared.in_panels((self.name, number), weight, pack)
 
