@@ -9,51 +9,43 @@ import math
 
 import torch
 import torch.nn.functional as F
-from handwritten import PEERS, Gru, Handwritten, Lstm, PeepholeLstm, halves, stacked
+from handwritten import (
+    PEERS,
+    Gru,
+    Handwritten,
+    Lstm,
+    OneProduct,
+    PeepholeLstm,
+    Peepholes,
+    Rnn,
+    TwoProducts,
+    Unrolled,
+    stacked,
+)
 from torch import Tensor, nn
 
 
-class ReluRnn(Handwritten):
+class ReluRnn(Rnn):
     """Elman's network with a rectified linear unit."""
 
-    def __init__(self, compiled: nn.Module) -> None:
-        super().__init__()
-        self.weight_x = stacked(compiled, ["U_h"])
-        self.weight_h = stacked(compiled, ["W_h"])
-        self.bias = stacked(compiled, ["b_h"])
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The outputs, (T, B, H)."""
-        h = self.zeros(x)
-        weight = self.weight_h.t()
-        outputs = []
-        for gates_x in self.steps(x):
-            h = torch.relu(torch.addmm(gates_x, h, weight))
-            outputs.append(h)
-        return torch.stack(outputs)
+    def step(self, sums: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """The new output, twice."""
+        h = torch.relu(sums)
+        return h, h
 
 
-class LeakyRnn(Handwritten):
+class LeakyRnn(Rnn):
     """Units that keep half of their old value."""
 
-    def __init__(self, compiled: nn.Module) -> None:
-        super().__init__()
-        self.weight_x = stacked(compiled, ["U_v"])
-        self.weight_h = stacked(compiled, ["W_v"])
-        self.bias = stacked(compiled, ["b_v"])
+    state = "v"
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The outputs, (T, B, H)."""
-        h = self.zeros(x)
-        weight = self.weight_h.t()
-        outputs = []
-        for gates_x in self.steps(x):
-            h = torch.lerp(torch.tanh(torch.addmm(gates_x, h, weight)), h, 0.5)
-            outputs.append(h)
-        return torch.stack(outputs)
+    def step(self, sums: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """The new output, twice."""
+        h = torch.lerp(torch.tanh(sums), h, 0.5)
+        return h, h
 
 
-class IndRnn(Handwritten):
+class IndRnn(Unrolled):
     """Units that see their own past alone."""
 
     def __init__(self, compiled: nn.Module) -> None:
@@ -62,17 +54,12 @@ class IndRnn(Handwritten):
         self.past = stacked(compiled, ["u_h"])
         self.bias = stacked(compiled, ["b_h"])
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The outputs, (T, B, H)."""
-        h = x.new_zeros(x.shape[1], len(self.past))
-        outputs = []
-        for gates_x in self.steps(x):
-            h = torch.relu(torch.addcmul(gates_x, self.past, h))
-            outputs.append(h)
-        return torch.stack(outputs)
+    def step(self, h: Tensor, gates_x: Tensor) -> Tensor:
+        """The new output."""
+        return torch.relu(torch.addcmul(gates_x, self.past, h))
 
 
-class MinGru(Handwritten):
+class MinGru(Unrolled):
     """Minimal GRU: all that does not see the state is computed for all steps at once."""
 
     def __init__(self, compiled: nn.Module) -> None:
@@ -80,20 +67,18 @@ class MinGru(Handwritten):
         self.weight_x = stacked(compiled, ["W_z", "W_n"])
         self.bias = stacked(compiled, ["b_z", "b_n"])
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The outputs, (T, B, H)."""
+    def parts(self, x: Tensor) -> tuple[Tensor, ...]:
+        """How much is kept, and what is new."""
         z, n = self.gates(x).chunk(2, -1)
         z = torch.sigmoid(z)
-        keep, new = (1 - z).unbind(0), (z * n).unbind(0)
-        h = torch.zeros_like(keep[0])
-        outputs = []
-        for keep_t, new_t in zip(keep, new, strict=True):
-            h = torch.addcmul(new_t, keep_t, h)
-            outputs.append(h)
-        return torch.stack(outputs)
+        return 1 - z, z * n
+
+    def step(self, h: Tensor, keep: Tensor, new: Tensor) -> Tensor:
+        """The new output."""
+        return torch.addcmul(new, keep, h)
 
 
-class MinLstm(Handwritten):
+class MinLstm(Unrolled):
     """Minimal LSTM: all that does not see the state is computed for all steps at once."""
 
     def __init__(self, compiled: nn.Module) -> None:
@@ -101,37 +86,29 @@ class MinLstm(Handwritten):
         self.weight_x = stacked(compiled, ["W_f", "W_i", "W_g"])
         self.bias = stacked(compiled, ["b_f", "b_i", "b_g"])
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The outputs, (T, B, H)."""
+    def parts(self, x: Tensor) -> tuple[Tensor, ...]:
+        """How much is kept, and what is new."""
         f, i, g = self.gates(x).chunk(3, -1)
         f, i = torch.sigmoid(f), torch.sigmoid(i)
         share = f / (f + i)
-        keep, new = share.unbind(0), ((1 - share) * g).unbind(0)
-        h = torch.zeros_like(keep[0])
-        outputs = []
-        for keep_t, new_t in zip(keep, new, strict=True):
-            h = torch.addcmul(new_t, keep_t, h)
-            outputs.append(h)
-        return torch.stack(outputs)
+        return share, (1 - share) * g
+
+    def step(self, h: Tensor, keep: Tensor, new: Tensor) -> Tensor:
+        """The new output."""
+        return torch.addcmul(new, keep, h)
 
 
 class GruUpdate(Gru):
     """Gated recurrent unit whose update gate weighs the new state."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The outputs, (T, B, H)."""
-        h = self.zeros(x)
-        weight, weight_n = self.weight_h.t(), self.weight_n.t()
-        outputs = []
-        for gates_x, n_x in self.split_steps(x):
-            r, z = torch.sigmoid(torch.addmm(gates_x, h, weight)).chunk(2, 1)
-            n = torch.tanh(torch.addmm(n_x, r * h, weight_n))
-            h = torch.lerp(h, n, z)
-            outputs.append(h)
-        return torch.stack(outputs)
+    def step(self, h: Tensor, u: Tensor, u_n: Tensor, rz_x: Tensor, n_x: Tensor) -> Tensor:
+        """The new output."""
+        r, z = torch.sigmoid(torch.addmm(rz_x, h, u)).chunk(2, 1)
+        n = torch.tanh(torch.addmm(n_x, r * h, u_n))
+        return torch.lerp(h, n, z)
 
 
-class Mut1(Handwritten):
+class Mut1(TwoProducts):
     """First mutant: the update gate sees the input alone."""
 
     def __init__(self, compiled: nn.Module) -> None:
@@ -142,22 +119,21 @@ class Mut1(Handwritten):
         self.bias = stacked(compiled, ["b_z", "b_r"])
         self.bias_n = stacked(compiled, ["b_h"])
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The outputs, (T, B, H)."""
-        h = self.zeros(x)
-        weight, weight_n = self.weight_h.t(), self.weight_n.t()
+    def parts(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The update gate, then the input's share of the reset gate and of the candidate."""
         z, r = self.gates(x).chunk(2, -1)
-        n = torch.tanh(x) + self.bias_n
-        outputs = []
-        for z_t, r_x, n_x in zip(torch.sigmoid(z).unbind(0), r.unbind(0), n.unbind(0), strict=True):
-            r_t = torch.sigmoid(torch.addmm(r_x, h, weight))
-            n_t = torch.tanh(torch.addmm(n_x, r_t * h, weight_n))
-            h = torch.lerp(h, n_t, z_t)
-            outputs.append(h)
-        return torch.stack(outputs)
+        return torch.sigmoid(z), r, torch.tanh(x) + self.bias_n
+
+    def step(
+        self, h: Tensor, u: Tensor, u_n: Tensor, z: Tensor, r_x: Tensor, n_x: Tensor
+    ) -> Tensor:
+        """The new output."""
+        r = torch.sigmoid(torch.addmm(r_x, h, u))
+        n = torch.tanh(torch.addmm(n_x, r * h, u_n))
+        return torch.lerp(h, n, z)
 
 
-class Mut2(Handwritten):
+class Mut2(TwoProducts):
     """Second mutant: the reset gate adds the input unweighted."""
 
     def __init__(self, compiled: nn.Module) -> None:
@@ -168,21 +144,18 @@ class Mut2(Handwritten):
         self.bias = stacked(compiled, ["b_z", "b_h"])
         self.bias_r = stacked(compiled, ["b_r"])
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The outputs, (T, B, H)."""
-        h = self.zeros(x)
-        weight, weight_n = self.weight_h.t(), self.weight_n.t()
-        z_x, n_x = self.gates(x).chunk(2, -1)
-        gates = torch.cat((x + self.bias_r, z_x), -1).unbind(0)
-        outputs = []
-        for gates_x, n_t in zip(gates, n_x.unbind(0), strict=True):
-            r, z = torch.sigmoid(torch.addmm(gates_x, h, weight)).chunk(2, 1)
-            h = torch.lerp(h, torch.tanh(torch.addmm(n_t, r * h, weight_n)), z)
-            outputs.append(h)
-        return torch.stack(outputs)
+    def parts(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The gates r and z, then the candidate."""
+        z, n = self.gates(x).chunk(2, -1)
+        return torch.cat((x + self.bias_r, z), -1), n
+
+    def step(self, h: Tensor, u: Tensor, u_n: Tensor, rz_x: Tensor, n_x: Tensor) -> Tensor:
+        """The new output."""
+        r, z = torch.sigmoid(torch.addmm(rz_x, h, u)).chunk(2, 1)
+        return torch.lerp(h, torch.tanh(torch.addmm(n_x, r * h, u_n)), z)
 
 
-class Mut3(Handwritten):
+class Mut3(TwoProducts):
     """Third mutant: the update gate sees the squashed state."""
 
     def __init__(self, compiled: nn.Module) -> None:
@@ -193,21 +166,24 @@ class Mut3(Handwritten):
         self.weight_n = stacked(compiled, ["U_h"])
         self.bias = stacked(compiled, ["b_z", "b_r", "b_h"])
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The outputs, (T, B, H)."""
-        h = self.zeros(x)
-        weight_z, weight, weight_n = self.weight_z.t(), self.weight_h.t(), self.weight_n.t()
-        parts = [part.unbind(0) for part in self.gates(x).chunk(3, -1)]
-        outputs = []
-        for z_x, r_x, n_x in zip(*parts, strict=True):
-            z = torch.sigmoid(torch.addmm(z_x, torch.tanh(h), weight_z))
-            r = torch.sigmoid(torch.addmm(r_x, h, weight))
-            h = torch.lerp(h, torch.tanh(torch.addmm(n_x, r * h, weight_n)), z)
-            outputs.append(h)
-        return torch.stack(outputs)
+    def weights(self) -> tuple[Tensor, ...]:
+        """Those of the update gate, of the reset gate and of the candidate."""
+        return self.weight_z.t(), *super().weights()
+
+    def parts(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The update gate, the reset gate and the candidate."""
+        return self.gates(x).chunk(3, -1)
+
+    def step(
+        self, h: Tensor, u_z: Tensor, u: Tensor, u_n: Tensor, z_x: Tensor, r_x: Tensor, n_x: Tensor
+    ) -> Tensor:
+        """The new output."""
+        z = torch.sigmoid(torch.addmm(z_x, torch.tanh(h), u_z))
+        r = torch.sigmoid(torch.addmm(r_x, h, u))
+        return torch.lerp(h, torch.tanh(torch.addmm(n_x, r * h, u_n)), z)
 
 
-class Sru(Handwritten):
+class Sru(Unrolled):
     """Simple recurrent unit; its highway is computed for all steps at once."""
 
     def __init__(self, compiled: nn.Module) -> None:
@@ -217,22 +193,22 @@ class Sru(Handwritten):
         self.past_f = stacked(compiled, ["v_f"])
         self.past_r = stacked(compiled, ["v_r"])
 
+    def step(self, c: Tensor, f_x: Tensor, g: Tensor) -> Tensor:
+        """The new memory."""
+        f = torch.sigmoid(torch.addcmul(f_x, self.past_f, c))
+        return torch.lerp(g, c, f)
+
     def forward(self, x: Tensor) -> Tensor:
         """The outputs, (T, B, H)."""
         gates, g = (x @ self.weight_x.t()).tensor_split((2 * x.shape[-1],), -1)
         f_x, r_x = (gates + self.bias).chunk(2, -1)
-        c = torch.zeros_like(x[0])
-        before, memories = [], []
-        for f_t, g_t in zip(f_x.unbind(0), g.unbind(0), strict=True):
-            before.append(c)
-            f = torch.sigmoid(torch.addcmul(f_t, self.past_f, c))
-            c = torch.lerp(g_t, c, f)
-            memories.append(c)
-        r = torch.sigmoid(torch.addcmul(r_x, self.past_r, torch.stack(before)))
+        memories = self.states(f_x, g)
+        before = torch.stack([torch.zeros_like(x[0]), *memories[:-1]])
+        r = torch.sigmoid(torch.addcmul(r_x, self.past_r, before))
         return torch.lerp(x * math.sqrt(3), torch.stack(memories), r)
 
 
-class LayernormLstm(Handwritten):
+class LayernormLstm(OneProduct):
     """LSTM with each gate and the memory normalised on its own; all gates in one call."""
 
     def __init__(self, compiled: nn.Module) -> None:
@@ -244,124 +220,71 @@ class LayernormLstm(Handwritten):
         self.scale_c = stacked(compiled, ["gamma_c"])
         self.shift_c = stacked(compiled, ["beta_c"])
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The outputs, (T, B, H)."""
-        h = c = self.zeros(x)
-        batch, size = h.shape
-        weight = self.weight_h.t()
-        outputs = []
-        for gates_x in self.steps(x):
-            sums = torch.addmm(gates_x, h, weight).view(batch, 4, size)
-            normed = F.layer_norm(sums, (size,)).view(batch, -1)
-            gates, g = torch.addcmul(self.shift, self.scale, normed).split_with_sizes(
-                (3 * size, size), 1
-            )
-            f, i, o = torch.sigmoid(gates).chunk(3, 1)
-            c = torch.addcmul(f * c, i, torch.tanh(g))
-            h = o * torch.tanh(F.layer_norm(c, (size,), self.scale_c, self.shift_c))
-            outputs.append(h)
-        return torch.stack(outputs)
-
-
-class Peepholes(Handwritten):
-    """What the variants of the peephole LSTM share: the weights of those gates that are there."""
-
-    letters: str
-
-    def __init__(self, compiled: nn.Module) -> None:
-        super().__init__()
-        self.weight_h, self.weight_x = halves(compiled, self.letters)
-        self.bias = stacked(compiled, [f"b_{gate}" for gate in self.letters])
-        for gate in set(self.letters) - {"g"}:
-            self.register_parameter(f"peep_{gate}", stacked(compiled, [f"p_{gate}"]))
+    def step(self, sums: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """The new output and memory."""
+        batch, size = c.shape
+        normed = F.layer_norm(sums.view(batch, 4, size), (size,)).view(batch, -1)
+        scaled = torch.addcmul(self.shift, self.scale, normed)
+        gates, g = scaled.split_with_sizes((3 * size, size), 1)
+        f, i, o = torch.sigmoid(gates).chunk(3, 1)
+        c = torch.addcmul(f * c, i, torch.tanh(g))
+        return o * torch.tanh(F.layer_norm(c, (size,), self.scale_c, self.shift_c)), c
 
 
 class CifgForget(Peepholes):
     """Writes what it does not keep."""
 
     letters = "fog"
-    peep_f: nn.Parameter
-    peep_o: nn.Parameter
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The outputs, (T, B, H)."""
-        h = c = self.zeros(x)
-        weight = self.weight_h.t()
-        outputs = []
-        for gates_x in self.steps(x):
-            f, o, g = torch.addmm(gates_x, h, weight).chunk(3, 1)
-            f = torch.sigmoid(torch.addcmul(f, self.peep_f, c))
-            c = torch.lerp(torch.tanh(g), c, f)
-            o = torch.sigmoid(torch.addcmul(o, self.peep_o, c))
-            h = o * torch.tanh(c)
-            outputs.append(h)
-        return torch.stack(outputs)
+    def step(self, sums: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """The new output and memory."""
+        f, o, g = sums.chunk(3, 1)
+        f = torch.sigmoid(torch.addcmul(f, self.peep_f, c))
+        c = torch.lerp(torch.tanh(g), c, f)
+        o = torch.sigmoid(torch.addcmul(o, self.peep_o, c))
+        return o * torch.tanh(c), c
 
 
 class NoInputGate(Peepholes):
     """The candidate is written in full."""
 
     letters = "fog"
-    peep_f: nn.Parameter
-    peep_o: nn.Parameter
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The outputs, (T, B, H)."""
-        h = c = self.zeros(x)
-        weight = self.weight_h.t()
-        outputs = []
-        for gates_x in self.steps(x):
-            f, o, g = torch.addmm(gates_x, h, weight).chunk(3, 1)
-            f = torch.sigmoid(torch.addcmul(f, self.peep_f, c))
-            c = torch.addcmul(torch.tanh(g), f, c)
-            o = torch.sigmoid(torch.addcmul(o, self.peep_o, c))
-            h = o * torch.tanh(c)
-            outputs.append(h)
-        return torch.stack(outputs)
+    def step(self, sums: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """The new output and memory."""
+        f, o, g = sums.chunk(3, 1)
+        f = torch.sigmoid(torch.addcmul(f, self.peep_f, c))
+        c = torch.addcmul(torch.tanh(g), f, c)
+        o = torch.sigmoid(torch.addcmul(o, self.peep_o, c))
+        return o * torch.tanh(c), c
 
 
 class NoForgetGate(Peepholes):
     """The memory only accumulates."""
 
     letters = "iog"
-    peep_i: nn.Parameter
-    peep_o: nn.Parameter
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The outputs, (T, B, H)."""
-        h = c = self.zeros(x)
-        weight = self.weight_h.t()
-        outputs = []
-        for gates_x in self.steps(x):
-            i, o, g = torch.addmm(gates_x, h, weight).chunk(3, 1)
-            i = torch.sigmoid(torch.addcmul(i, self.peep_i, c))
-            c = torch.addcmul(c, i, torch.tanh(g))
-            o = torch.sigmoid(torch.addcmul(o, self.peep_o, c))
-            h = o * torch.tanh(c)
-            outputs.append(h)
-        return torch.stack(outputs)
+    def step(self, sums: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """The new output and memory."""
+        i, o, g = sums.chunk(3, 1)
+        i = torch.sigmoid(torch.addcmul(i, self.peep_i, c))
+        c = torch.addcmul(c, i, torch.tanh(g))
+        o = torch.sigmoid(torch.addcmul(o, self.peep_o, c))
+        return o * torch.tanh(c), c
 
 
 class NoOutputGate(Peepholes):
     """The squashed memory is the output."""
 
     letters = "ifg"
-    peep_i: nn.Parameter
-    peep_f: nn.Parameter
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The outputs, (T, B, H)."""
-        h = c = self.zeros(x)
-        weight = self.weight_h.t()
-        outputs = []
-        for gates_x in self.steps(x):
-            i, f, g = torch.addmm(gates_x, h, weight).chunk(3, 1)
-            i = torch.sigmoid(torch.addcmul(i, self.peep_i, c))
-            f = torch.sigmoid(torch.addcmul(f, self.peep_f, c))
-            c = torch.addcmul(f * c, i, torch.tanh(g))
-            h = torch.tanh(c)
-            outputs.append(h)
-        return torch.stack(outputs)
+    def step(self, sums: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """The new output and memory."""
+        i, f, g = sums.chunk(3, 1)
+        i = torch.sigmoid(torch.addcmul(i, self.peep_i, c))
+        f = torch.sigmoid(torch.addcmul(f, self.peep_f, c))
+        c = torch.addcmul(f * c, i, torch.tanh(g))
+        return torch.tanh(c), c
 
 
 ALL_PEERS: dict[str, type[Handwritten]] = {

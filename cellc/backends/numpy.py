@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 from cellc.backends import docs, numpy_kernels, pyast
 from cellc.backends.naming import class_name
-from cellc.backends.native.places import Unordered
 from cellc.backends.numpy_call import call, drawn_lines, keywords_of, traced
 from cellc.backends.numpy_emitter import SPELLER, NumpyEmitter
 from cellc.backends.numpy_grad import derived_writer, grad, keeping_writer
@@ -51,7 +50,7 @@ def emit_with_kernels(schedule: Schedule, source: Cell) -> tuple[str, str]:
     """
     compiled = schedule.compiled
     if compiled is not None and compiled.gradient is not None:
-        with suppress(Unordered, CellcError):
+        with suppress(CellcError):
             made = numpy_kernels.writers(compiled)
             text = _text(schedule, source, made.call, (made.keeping, made.derived), made.items)
             if made.loops:

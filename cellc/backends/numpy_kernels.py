@@ -46,34 +46,38 @@ class CompiledLoops(NumpyEmitter):
         self.made.append(made)
         given = made.memory.arguments
         self.region = None
-        before = [ast.unparse(self.reference(n)) for n in (*given.rows, *given.held, *given.fixed)]
-        weights = [ast.unparse(self.reference(weight)) for weight in _weights(made)]
-        numbers = [ast.unparse(self.reference(name)) for name in given.numbers]
-        self.region = region
         states = [self.ids[state] for state in given.states]
-        arrays = [*before, *(self.ids[state] for state, _ in given.shifts), *weights, *states]
+        arrays = [
+            *map(self._text, (*given.rows, *given.held, *given.fixed)),
+            *(self.ids[state] for state, _ in given.shifts), *map(self._text, given.weights),
+            *states,
+        ]  # fmt: skip
+        numbers = map(self._text, given.numbers)
         passed = [word(region.axis, "ends"), word(region.axis, "steps"), _tuple(self.cell.dims),
                   _tuple(numbers), _tuple(arrays), "self.dtype"]  # fmt: skip
+        self.region = region
         kept = given.outputs if self.keeps else given.outputs[: given.always]
         passed += ["keep=True"] if self.keeps and saved else []
         passed += ["training=training"] if self.by_mode else []
         targets = [*map(self.whole, kept), *states]
         return lines(f"{', '.join(targets)}, = {name}({', '.join(passed)})")
 
+    def _text(self, name: str) -> str:
+        return ast.unparse(self.reference(name))
+
     def definitions(self) -> list[Item]:
         """The compiled loops as names of the emitted file."""
         found: list[Item] = []
         for made in self.made:
-            given, weights = made.memory.arguments, _weights(made)
-            panels = [weights.index(packed.weight) for packed in given.packed]
+            given = made.memory.arguments
             shifts = [state for state, _ in given.shifts]
             before = (*given.rows, *given.held, *given.fixed)
-            taken = self._shapes([*before, *shifts, *weights, *given.states])
+            taken = self._shapes([*before, *shifts, *given.weights, *given.states])
             shapes = f"lambda {', '.join(self.cell.dims)}: ({taken}, {self._shapes(given.outputs)})"
             found += lines(
                 f"{made.name} = Loop(KERNELS, {made.name!r}, rows={len(given.rows)}, "
                 f"held={len(given.held)}, fixed={len(given.fixed)}, shifts={len(shifts)}, "
-                f"panels={panels}, states={len(given.states)}, always={given.always}, "
+                f"panels={given.panels}, states={len(given.states)}, always={given.always}, "
                 f"meetings={len(meetings(made.memory))}, backward={self.zero_behind}, "
                 f"shapes={shapes})"
             )
@@ -134,11 +138,6 @@ def writers(schedule: Schedule) -> Compiled:
     derived = derived_writer(keeping, DerivedLoops)
     assert isinstance(derived, CompiledLoops)
     return Compiled(CompiledLoops(schedule), keeping, derived)
-
-
-def _weights(made: LoopWriter) -> list[str]:
-    """The weights of a loop that are packed, each once."""
-    return list(dict.fromkeys(packed.weight for packed in made.memory.arguments.packed))
 
 
 def _count(schedule: Schedule) -> int:

@@ -12,7 +12,6 @@ from cellc.backends.axes import word
 from cellc.backends.blocks import Blocks
 from cellc.backends.native.loop import LoopWriter
 from cellc.backends.native.meeting import meetings
-from cellc.backends.native.places import Unordered
 from cellc.backends.native.stages import PLAIN, TRANSPOSED
 from cellc.backends.native.unit import unit
 from cellc.backends.pyast import Blank, Block, Item, Line, Remark, lines, quote, quote_statements
@@ -20,7 +19,6 @@ from cellc.backends.spelling import dimension
 from cellc.backends.torch_derived import DerivedEmitter, FunctionEmitter
 from cellc.backends.torch_function import GradientFunction
 from cellc.backends.torch_method import Method
-from cellc.diagnostics import fail
 from cellc.ir import NOWHERE, Loop, Schedule
 from cellc.ir.types import sequence_axis
 
@@ -56,14 +54,13 @@ class CompiledLoops(FunctionEmitter):
         given = made.memory.arguments
         start = [line for s in region.carries for line in self.starts_of(s, region)]
         self.region = None
-        tensors = [ast.unparse(self._whole(n, region)) for n in (*given.rows, *given.fixed)]
-        held = [ast.unparse(self._held(n, region)) for n in given.held]
-        tensors[len(given.rows) : len(given.rows)] = held
-        tensors += [self.ids[state] for state, _ in given.shifts]
-        weights = dict.fromkeys(packed.weight for packed in given.packed)
-        tensors += [ast.unparse(self._whole(weight, region)) for weight in weights]
-        tensors += [self.ids[state] for state in region.carries]
-        numbers = [ast.unparse(self.reference(name)) for name in given.numbers]
+        held = [self.in_row_order(self.reference(n), region.axis) for n in given.held]
+        tensors = [
+            *map(self._text, given.rows), *map(ast.unparse, held), *map(self._text, given.fixed),
+            *(self.ids[state] for state, _ in given.shifts), *map(self._text, given.weights),
+            *(self.ids[state] for state in region.carries),
+        ]  # fmt: skip
+        numbers = map(self._text, given.numbers)
         shapes = [_tuple(map(_size, self.cell.nodes[n].type.shape)) for n in given.outputs]
         targets = [*(self.whole(n) for n in given.outputs), *(self.ids[s] for s in given.states)]
         self.region = region
@@ -100,23 +97,17 @@ class CompiledLoops(FunctionEmitter):
         """The start of a state that depends on the call."""
         return self.computed_start(state, region.axis)
 
-    def _whole(self, name: str, region: Loop) -> ast.expr:
-        return self.reference(name)
-
-    def _held(self, name: str, region: Loop) -> ast.expr:
-        return self.in_row_order(self.reference(name), region.axis)
+    def _text(self, name: str) -> str:
+        return ast.unparse(self.reference(name))
 
     def definitions(self) -> list[Item]:
         """The compiled loops as names of the emitted file."""
         found: list[Item] = []
         for made in self.made:
             given = made.memory.arguments
-            weights = list(dict.fromkeys(packed.weight for packed in given.packed))
-            panels = [weights.index(packed.weight) for packed in given.packed]
-            others = len(given.held) + len(given.fixed) + len(given.shifts)
             found += lines(
                 f"{made.name} = Loop(KERNELS, {made.name!r}, rows={len(given.rows)}, "
-                f"others={others}, panels={panels}, states={len(given.states)}, "
+                f"others={len(given.others)}, panels={given.panels}, states={len(given.states)}, "
                 f"always={given.always}, meetings={len(meetings(made.memory))})"
             )
         return found
@@ -188,7 +179,8 @@ class KernelFunction(GradientFunction):
         self.prepares = Preparation(tuple(made), tuple(own))
         arguments.rest.append("prepared")
         arguments.rest_passed.append("prepared")
-        rest = rest[1:] if once == 2 + len(made) - 1 and isinstance(rest[0], Remark) else rest
+        emptied = isinstance(core[0], Remark) and len(made) == once - 1
+        rest = rest[1:] if emptied else rest
         return [*self._taken(self._prepared), *rest]
 
     def _taken(self, names: Iterable[str]) -> list[Item]:
@@ -266,13 +258,9 @@ def compiled(schedule: Schedule, name: str, plain: Method, other: str) -> Kernel
 
     Raises CellcError ``missing-spelling`` where the cell has something that they cannot do.
     """
-    try:
-        made = KernelFunction(schedule, name, plain, other)
-        assert made.source
-        return made
-    except Unordered:
-        fail("missing-spelling", "compiled kernels cannot cut values at places whose order "
-             "depends on the sizes")  # fmt: skip
+    made = KernelFunction(schedule, name, plain, other)
+    assert made.source
+    return made
 
 
 def loops_of(schedule: Schedule) -> list[LoopWriter]:

@@ -51,6 +51,16 @@ class Arguments:
     shifts: tuple[tuple[str, str], ...]
 
     @property
+    def weights(self) -> tuple[str, ...]:
+        """The weights that panels are made of, each once."""
+        return tuple(dict.fromkeys(packed.weight for packed in self.packed))
+
+    @property
+    def panels(self) -> list[int]:
+        """Of which of ``weights`` each of ``packed`` is."""
+        return [self.weights.index(packed.weight) for packed in self.packed]
+
+    @property
     def others(self) -> tuple[str, ...]:
         """The values that have no row for each step."""
         return (*self.held, *self.fixed, *(state for state, _ in self.shifts))

@@ -12,7 +12,7 @@ from cellc.backends.native.interface import Interface
 from cellc.backends.native.known import with_known_sizes
 from cellc.backends.native.loop import LoopWriter
 from cellc.backends.native.meeting import meetings
-from cellc.backends.native.places import Unordered, size_of
+from cellc.backends.native.places import size_of
 from cellc.backends.native.writer import Code
 from cellc.diagnostics import fail
 from cellc.ir import BATCH, NOWHERE, Dim, Loop, Schedule
@@ -56,18 +56,9 @@ class Values:
         self.loops: dict[int, ProgramLoop] = {}
         for place, region in enumerate(schedule.regions):
             if isinstance(region, Loop):
-                self.loops[place] = self._loop(place, region)
-
-    def _loop(self, place: int, region: Loop) -> ProgramLoop:
-        name = f"{ascii_name(self.cell.name)}_loop_{place}"
-        try:
-            return ProgramLoop(self.schedule, region, name, self.read_outside(region), ())
-        except Unordered:
-            fail(
-                "missing-spelling",
-                f"compiled programs cannot order the parts of `{region.values[-1]}` without sizes",
-                hints=("choose sizes now, as by `--size H=64`, or another target",),
-            )
+                loop = f"{ascii_name(self.cell.name)}_loop_{place}"
+                read = self.read_outside(region)
+                self.loops[place] = ProgramLoop(schedule, region, loop, read, ())
 
     def read_outside(self, loop: Loop) -> list[str]:
         """The values of a loop that others read as a whole."""

@@ -15,6 +15,7 @@ from itertools import pairwise
 import networkx as nx
 
 from cellc.backends.native.places import ZERO, Places, Unordered, moved, ordered, size_of
+from cellc.diagnostics import fail
 from cellc.ir import Cell, Dim, Kernel, Loop
 from cellc.ir.types import NOWHERE
 from cellc.ops import TABLE
@@ -96,7 +97,21 @@ class Step:
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
-        """The stages, in order. Raises Unordered where places cannot be compared."""
+        """The stages, in order.
+
+        Raises CellcError ``missing-spelling`` where places cannot be compared.
+        """
+        try:
+            return self._ordered()
+        except Unordered:
+            fail(
+                "missing-spelling",
+                f"compiled loops cannot order the parts of `{self.loop.values[-1]}` without sizes",
+                hints=("choose sizes now, as by `--size H=64`",),
+            )
+
+    def _ordered(self) -> tuple[Stage, ...]:
+        """The stages. Raises Unordered."""
         units = self._units()
         needed = self._needed_whole(units)
         found: list[Stage] = []
