@@ -10,7 +10,7 @@ LINE_BYTES = 64
 SPARE = 16
 
 Address = ctypes.c_void_p
-Pack = Callable[[Address | None, Address | None], int]
+Pack = Callable[[int, Address | None, Address | None], int]
 
 
 def run(
@@ -31,16 +31,16 @@ def run(
 
 
 def packing(compiled: ctypes.CDLL, name: str, number: int, dims: Sequence[int]) -> Pack:
-    """What puts a weight of a loop in panels: it takes where it is, and where they are to be.
+    """What puts a weight of a loop in panels: it takes threads, the weight's place and theirs.
 
-    It gives how many numbers they have, and without addresses does nothing else.
+    It gives how many numbers they have, and without places does nothing else.
     """
     pack = getattr(compiled, f"{name}_pack_{number}")
     pack.restype = ctypes.c_int64
     given = (ctypes.c_int64 * max(1, len(dims)))(*dims)
 
-    def packed(source: Address | None, to: Address | None) -> int:
-        return int(pack(given, source, to))
+    def packed(threads: int, source: Address | None, to: Address | None) -> int:
+        return int(pack(ctypes.c_int64(threads), given, source, to))
 
     return packed
 

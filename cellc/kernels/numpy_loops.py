@@ -220,10 +220,10 @@ class Loop:
         known, panels = self.packed.get((number, compiled), (None, weight))
         if known != key:
             pack = packing(compiled, self.name, number, dims)
-            count = pack(None, None)
+            count = pack(1, None, None)
             memory = np.empty(count + SPARE, weight.dtype)
             panels = memory[first_of_line(memory.ctypes.data, memory.itemsize) :][:count]
-            pack(Address(weight.ctypes.data), Address(panels.ctypes.data))
+            pack(_threads(), Address(weight.ctypes.data), Address(panels.ctypes.data))
             self.packed[number, compiled] = (key, panels)
         return panels
 

@@ -15,7 +15,7 @@ from cellc.diagnostics import CellcError
 from cellc.kernels.build import library
 from cellc.kernels.choice import CALLING, choose
 from cellc.kernels.lending import threads_of_torch
-from cellc.kernels.loops import SPARE, Pack, fingerprint, first_of_line, packing, run
+from cellc.kernels.loops import SPARE, Address, Pack, fingerprint, first_of_line, packing, run
 
 _BITS = {torch.float32: 32, torch.float64: 64}
 _TENSORS = (torch.Tensor, torch.nn.Parameter)
@@ -46,10 +46,10 @@ class Prepared:
         found = self.panels.get(key)
         if found is None:
             weight = weight.contiguous()
-            count = pack(None, None)
+            count = pack(1, None, None)
             memory = weight.new_empty((count + SPARE,))
             found = memory[first_of_line(memory.data_ptr(), weight.itemsize) :][:count]
-            pack(ctypes.c_void_p(weight.data_ptr()), ctypes.c_void_p(found.data_ptr()))
+            pack(_threads(count), _address(weight), _address(found))
             if weight.data_ptr() in self.owned:
                 self.panels[key] = found
         return found
@@ -133,15 +133,15 @@ class Kernels:
         rows = _in_rows(rows, rows.dtype)
         outputs, inputs = weight.shape[::-1] if transposed else weight.shape
 
-        def packed(source: ctypes.c_void_p | None, to: ctypes.c_void_p | None) -> int:
+        def packed(threads: int, source: Address | None, to: Address | None) -> int:
             compiled.pack_weight.restype = whole
             shape = (whole(outputs), whole(inputs), whole(transposed))
-            return int(compiled.pack_weight(source, *shape, to))
+            return int(compiled.pack_weight(whole(threads), source, *shape, to))
 
         panels = prepared.in_panels((name, 0), weight, packed)
         result = rows.new_empty((len(rows), outputs))
         compiled.times(
-            whole(self._threads(rows.numel() * outputs)), _address(rows), whole(len(rows)),
+            whole(_threads(rows.numel() * outputs)), _address(rows), whole(len(rows)),
             whole(inputs), whole(rows.stride(0)), _address(panels), whole(outputs),
             _address(result),
         )  # fmt: skip
@@ -153,17 +153,13 @@ class Kernels:
         a, b = _in_rows(a, a.dtype), _in_rows(b, a.dtype)
         result = a.new_empty((a.shape[1], b.shape[1]))
         failed = compiled.outer_sum(
-            whole(self._threads(a.numel() * b.shape[1])), _address(a), whole(a.stride(0)),
+            whole(_threads(a.numel() * b.shape[1])), _address(a), whole(a.stride(0)),
             _address(b), whole(b.stride(0)), whole(len(a)), whole(a.shape[1]),
             whole(b.shape[1]), _address(result),
         )  # fmt: skip
         if failed:
             raise MemoryError("no memory for blocks of rows")
         return result
-
-    def _threads(self, work: int) -> int:
-        """The threads for a product of so many multiplications."""
-        return torch.get_num_threads() if work > CALLING else 1
 
     def _key(self, params: Sequence[torch.Tensor], numbers: Sequence[float]) -> Hashable:
         if not params or not all(param.is_contiguous() for param in params):
@@ -272,8 +268,13 @@ def unprepared(run: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *given: run(*given[:-2], given[-1])
 
 
-def _address(value: torch.Tensor) -> ctypes.c_void_p:
-    return ctypes.c_void_p(value.data_ptr())
+def _threads(work: int) -> int:
+    """The threads for so many multiplications, or so many numbers that are moved."""
+    return torch.get_num_threads() if work > CALLING else 1
+
+
+def _address(value: torch.Tensor) -> Address:
+    return Address(value.data_ptr())
 
 
 def _counts(sizes: Sequence[int]) -> torch.Tensor:

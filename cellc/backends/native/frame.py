@@ -146,7 +146,7 @@ class Frame:
         """The function that puts a weight in panels."""
         code = self.code
         with code.block(
-            f"EXPORT int64_t {self.name}_pack_{number}(const int64_t *sizes, "
+            f"EXPORT int64_t {self.name}_pack_{number}(int64_t threads, const int64_t *sizes, "
             "const real *weight, real *to)"
         ):
             code.all(f"const int64_t {d} = *sizes++; (void){d};" for d in self.arguments.dims)
@@ -154,5 +154,5 @@ class Frame:
             size, depth = dimension(packed.size, ""), dimension(packed.depth, "")
             strides = f"1, {size}" if packed.transposed else f"{depth}, 1"
             code(f"const int64_t starts[] = {{{starts}}};",
-                 f"return pack(weight, {strides}, starts, {len(packed.starts)}, "
-                 f"{dimension(packed.length, '')}, {depth}, {packed.blocks}, to);")  # fmt: skip
+                 f"return pack(threads, {{weight, {strides}, starts, {len(packed.starts)}, "
+                 f"{dimension(packed.length, '')}, {depth}, {packed.blocks}, to}});")  # fmt: skip

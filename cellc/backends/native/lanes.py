@@ -34,14 +34,25 @@ class LanesWriter:
             self._at()
         code("")
         with code.block(f"static void {name}_stage_{self.number}({head}, Range rows, Range lanes)"):
-            code(f"const int64_t width = {self.blocks}*LANES;")
-            with code.block("for (int64_t turn = lanes.begin; turn < lanes.end; turn += width)"):
-                code("const int64_t j = to_and_fro(s, lanes, turn, width);")
-                if self.products:
-                    self._tiles()
-                else:
-                    with code.block("for (int64_t r = rows.begin; r < rows.end; r++)"):
-                        self._call("r", "j", [])
+            if self.products:
+                self._panels()
+            else:
+                self._rows()
+
+    def _rows(self) -> None:
+        """Row by row, so that memory is read in the order in which it lies."""
+        with (
+            self.code.block("for (int64_t r = rows.begin; r < rows.end; r++)"),
+            self.code.block("for (int64_t j = lanes.begin; j < lanes.end; j += LANES)"),
+        ):
+            self._call("r", "j", [])
+
+    def _panels(self) -> None:
+        """Panel by panel, so that each is read once for all rows."""
+        self.code(f"const int64_t width = {self.blocks}*LANES;")
+        with self.code.block("for (int64_t turn = lanes.begin; turn < lanes.end; turn += width)"):
+            self.code("const int64_t j = to_and_fro(s, lanes, turn, width);")
+            self._tiles()
 
     def _at(self) -> None:
         """The statements for one vector of places."""

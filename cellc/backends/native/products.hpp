@@ -64,24 +64,3 @@ template <int NV, int ROWS = most_rows(NV)> struct Products {
 template <int NV> struct Products<NV, 0> {
     INLINE void run(int64_t, int64_t, const real *, int64_t, int64_t, const real *, real *) {}
 };
-
-// The weight in panels of `blocks` vectors for each of `gates` results, of which each has
-// `length` numbers and begins at one of `starts`; zeros fill the last panel. Output m by input k
-// is at m*row + k*column. Gives the size of the panels, which is all it does without `to`.
-static inline int64_t pack(const real *weight, int64_t row, int64_t column, const int64_t *starts,
-                           int64_t gates, int64_t length, int64_t depth, int64_t blocks,
-                           real *to) {
-    const int64_t width = blocks * LANES, panels = (length + width - 1) / width;
-    const int64_t line = blocks * gates * LANES;
-    for (int64_t panel = 0; to && panel < panels; panel++)
-        for (int64_t block = 0; block < blocks; block++)
-            for (int64_t gate = 0; gate < gates; gate++)
-                for (int64_t lane = 0; lane < LANES; lane++) {
-                    const int64_t j = panel * width + block * LANES + lane;
-                    const real *from = weight + (starts[gate] + j) * row;
-                    real *into = to + panel * depth * line + (block * gates + gate) * LANES + lane;
-                    for (int64_t k = 0; k < depth; k++)
-                        into[k * line] = j < length ? from[k * column] : 0;
-                }
-    return panels * depth * line;
-}

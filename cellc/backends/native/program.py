@@ -17,7 +17,7 @@ from cellc.ir import NOWHERE, Cell, Loop, Region, Schedule
 from cellc.ir.dimension import product
 
 #: What the program contains besides the cell's own functions.
-HEADERS = ("numbers", "rows", "products", "team", "steps", "sequences")
+HEADERS = ("numbers", "rows", "products", "team", "panels", "steps", "sequences")
 #: The largest dimension, and the most numbers that a value, or all together, can have.
 LARGEST, MOST = "2147483647.0", "1e14"
 #: Functions of the loops are called within the file alone.

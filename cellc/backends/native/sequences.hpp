@@ -258,12 +258,12 @@ static inline Way way(double batch, double steps, double work, int64_t meetings,
 
 // A weight in panels, and how many numbers these are added to `work`; null without memory.
 static inline const real *panels(Store &store,
-                                 int64_t (*pack)(const int64_t *, const real *, real *),
+                                 int64_t (*pack)(int64_t, const int64_t *, const real *, real *),
                                  const int64_t *dims, const real *weight, double *work) {
-    const int64_t count = pack(dims, 0, 0);
+    const int64_t count = pack(1, dims, 0, 0);
     real *const made = numbers(store, count);
     if (made)
-        pack(dims, weight, made);
+        pack(1, dims, weight, made);
     if (work)
         *work += count;
     return made;

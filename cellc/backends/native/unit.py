@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from cellc.backends.native.cpp import header
 from cellc.backends.native.loop import LoopWriter
 
-HEADERS = ("numbers", "rows", "products", "team", "steps", "matrices", "fingerprint")
+HEADERS = ("numbers", "rows", "products", "team", "panels", "steps", "matrices", "fingerprint")
 
 
 def unit(loops: Iterable[LoopWriter]) -> str:
