@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 #: Multiplications that one thread does while a team is called together, and while it meets.
 CALLING, MEETING = 400_000, 15_000
@@ -18,6 +19,7 @@ class Way:
     by_rows: bool
 
 
+@lru_cache(maxsize=1024)
 def choose(
     batch: int, steps: int, work: int, weights: int, meetings: int, threads: int,
     sharing: str = "auto",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
+from functools import cache
+from struct import Struct
 
 #: A line of the cache, where panels of weights begin, and at most so many numbers before it.
 LINE_BYTES = 64
@@ -15,16 +17,16 @@ Pack = Callable[[int, Address | None, Address | None], int]
 
 def run(
     compiled: ctypes.CDLL, name: str, sizes: Sequence[int], numbers: Sequence[float],
-    addresses: Sequence[int | None],
+    addresses: Sequence[int],
 ) -> None:  # fmt: skip
-    """Run a loop; the second of ``sizes`` is the number of sequences.
+    """Run a loop; the second of ``sizes`` is the number of sequences, an address of 0 is none.
 
     Raises MemoryError.
     """
     failed = getattr(compiled, name)(
-        (ctypes.c_int64 * len(sizes))(*sizes),
-        (ctypes.c_double * max(1, len(numbers)))(*numbers),
-        (ctypes.c_void_p * len(addresses))(*addresses),
+        _format(len(sizes), "q").pack(*sizes),
+        _format(len(numbers), "d").pack(*numbers),
+        _format(len(addresses), "P").pack(*addresses),
     )
     if failed:
         raise MemoryError(f"no memory for the states of {sizes[1]} sequences")
@@ -49,8 +51,14 @@ def fingerprint(compiled: ctypes.CDLL, addresses: Sequence[int], sizes: Sequence
     """A hash of 64 bits of what is in memory at some addresses, so many bytes each."""
     count = len(addresses)
     compiled.fingerprint.restype = ctypes.c_uint64
-    where = (ctypes.c_void_p * count)(*addresses)
-    return int(compiled.fingerprint(count, where, (ctypes.c_int64 * count)(*sizes)))
+    where = _format(count, "P").pack(*addresses)
+    return int(compiled.fingerprint(count, where, _format(count, "q").pack(*sizes)))
+
+
+@cache
+def _format(count: int, letter: str) -> Struct:
+    """So many numbers of the machine, one behind the other."""
+    return Struct(f"{count}{letter}")
 
 
 def first_of_line(address: int, itemsize: int) -> int:

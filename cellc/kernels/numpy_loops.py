@@ -234,8 +234,8 @@ def _in_rows(value: Array) -> Array:
     return value if in_one_piece and value.flags.aligned else np.ascontiguousarray(value)
 
 
-def _address(value: Array | None) -> int | None:
-    return None if value is None else value.ctypes.data
+def _address(value: Array | None) -> int:
+    return 0 if value is None else value.ctypes.data
 
 
 def _threads() -> int:

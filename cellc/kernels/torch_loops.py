@@ -249,7 +249,7 @@ class Loop:
         arrays = [counts, *own, *others, *packed, *outputs, *starts, *states]
         whole = [steps, batch, way.threads, way.by_rows, training, *dims]
         whole += [value.stride(0) for value in own]
-        addresses = [None if value is None else value.data_ptr() for value in arrays]
+        addresses = [0 if value is None else value.data_ptr() for value in arrays]
         run(compiled, self.name, whole, numbers, addresses)
         return (*outputs, *states)
 
