@@ -48,7 +48,7 @@ bench: .venv/dev
 	$(BIN)/python benchmarks/diagonals.py --write
 	$(BIN)/python benchmarks/compile_time.py
 	$(BIN)/python benchmarks/drawing.py
-	$(BIN)/python benchmarks/kernels.py
+	$(BIN)/python benchmarks/kernels.py --inductor
 
 format: .venv/dev
 	$(BIN)/ruff check --fix .

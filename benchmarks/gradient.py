@@ -46,9 +46,9 @@ OTHER = 16
 
 
 @cache
-def compiled(cell: str, memory: str) -> type[Any]:
+def compiled(cell: str, memory: str, kernels: str) -> type[Any]:
     """The class of a shipped cell, compiled once for all sizes."""
-    return cellc.compile(cellc.load(cell), memory=memory, kernels="none")
+    return cellc.compile(cellc.load(cell), memory=memory, kernels=kernels)
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,12 @@ class Subject:
             for dim, argument in self.cell.dims.items()
         }
 
-    def module(self, memory: str = "balanced", derived: bool | None = None) -> nn.Module:
+    def module(
+        self, memory: str = "balanced", derived: bool | None = None, kernels: str = "none"
+    ) -> nn.Module:
         """The module, always with the same parameters."""
         free = {a.name: self.sizes[dim] for dim, a in self.cell.dims.items() if not a.fixed}
-        module: nn.Module = compiled(self.name, memory)(**free, seed=0)
+        module: nn.Module = compiled(self.name, memory, kernels)(**free, seed=0)
         if derived is not None:
             module.derived = derived  # type: ignore[assignment]
         return module

@@ -53,9 +53,7 @@ def opponent(subject: Subject, own: nn.Module) -> tuple[str, Pass]:
     if subject.name in ALL_PEERS:
         (x,) = subject.inputs
         return HAND, Pass.of(ALL_PEERS[subject.name](own), x)
-    module = subject.module(derived=False)
-    module.kernels = "none"  # type: ignore[assignment]
-    return EMITTED, pass_of(subject, module)
+    return EMITTED, pass_of(subject, subject.module(derived=False))
 
 
 def zoo(setting: Setting) -> Iterator[Record]:
@@ -67,8 +65,8 @@ def zoo(setting: Setting) -> Iterator[Record]:
             for value in subject.inputs:
                 if value.is_floating_point():
                     value.requires_grad_()
-            module = subject.module()
-            module.kernels = "native"  # type: ignore[assignment]
+            module = subject.module(kernels="native")
+            assert not loops or hasattr(module, "kernels"), f"{name} has no kernels"
             own = pass_of(subject, module)
             against, other = opponent(subject, module)
             if hidden == HIDDEN[0] or setting.threads > 1:

@@ -5,8 +5,8 @@
 
 ``docs/ops.md`` comes from the op table, ``docs/zoo.md`` and ``docs/diagrams/NAME.svg`` from
 the spec of each shipped cell, ``docs/views/NAME.svg`` from what ``VIEWS`` asks for, and the
-section "How fast" of the README from ``benchmarks/results/speed-cpu.md``; without such files
-there is no section. A fenced block after a comment such as
+section "How fast" of the README from ``benchmarks/results/kernels-cpu.json``; without such a
+file there is no section. A fenced block after a comment such as
 
     <!-- excerpt: cellc ir lstm --schedule, from "loop" to "%h' =" -->
 
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import re
 import shlex
 import sys
@@ -43,6 +44,25 @@ EXCERPT = re.compile(
     r"^(<!-- excerpt: (cellc [^\n]*?), from (\"[^\n]*\") -->\n```\w*\n)(.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
+
+#: Sections of the benchmark that the README tells of, and what cells run against there.
+OPPONENTS = {"torch": "`{}`", "onnx": "{}", "zoo": "{}"}
+SPEED = """
+How many times as fast as others a cell with compiled kernels is: the geometric mean over 1, 8 and
+32 sequences of 100 steps, 64 to 512 units, one thread and two, with the smallest and the largest.
+Each size is measured side by side in one run, in single precision, on {cores} cores ({processor};
+torch {torch}, ONNX Runtime {onnxruntime}). Training is a forward pass and all gradients.
+
+| cell | against | forward | training |
+| --- | --- | ---: | ---: |
+{lines}
+
+A *loop by hand* is a Torch loop as an expert writes it: one fused product a step, the product of
+the inputs before the loop, weights stacked beforehand. The *emitted* code is the module that cellc
+writes, trained by autograd. Every size is in
+[benchmarks/results/kernels-cpu.md](benchmarks/results/kernels-cpu.md), and the emitted loop without
+kernels in [benchmarks/results/speed-cpu.md](benchmarks/results/speed-cpu.md).
+""".strip()
 
 #: The kinds of ops in the order of the page, with what they have in common.
 KINDS = {
@@ -158,47 +178,39 @@ def digest(drawing: Drawing) -> str:
 
 def readme_with_figures(text: str) -> str:
     """The README with the section "How fast" as the benchmarks' results have it."""
-    results = ROOT / "benchmarks" / "results" / "speed-cpu.md"
+    results = ROOT / "benchmarks" / "results" / "kernels-cpu.json"
     section = ""
     if results.exists():
-        section = "## How fast\n\n" + speed_table(results.read_text(encoding="utf-8")) + "\n\n"
+        section = "## How fast\n\n" + speed_table(json.loads(results.read_text("utf-8"))) + "\n\n"
     return re.sub(f"{BEGIN}.*{END}", lambda _: f"{BEGIN}\n{section}{END}", text, flags=re.DOTALL)
 
 
-def speed_table(text: str) -> str:
-    """What the benchmark's page comes to: the ratios of each cell over all sizes."""
-    rows = [
-        [field.strip() for field in line.strip("|").split("|")]
-        for line in text.splitlines()
-        if line.startswith("| ") and not line.startswith(("| cell", "| ---"))
+def speed_table(results: dict[str, Any]) -> str:
+    """What the benchmark of kernels comes to: ratios of cells over all sizes."""
+    records = [r for r in results["records"] if r["section"] in OPPONENTS and r["counts"]]
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for record in records:
+        cell = "" if record["section"] == "zoo" else f"`{record['cell']}`"
+        groups.setdefault((cell, record["against"]), []).append(record)
+    lines = [
+        f"| {cell or _counted(own)} | {OPPONENTS[own[0]['section']].format(against)} "
+        f"| {_ratios(own, 'forward')} | {_ratios(own, 'training')} |"
+        for (cell, against), own in groups.items()
     ]
-    table = [
-        "The emitted Torch loop against a loop tuned by hand (same fused product, input product",
-        "before the loop, weights stacked beforehand) and against torch's own kernel, where it",
-        "has one: the geometric mean of the ratios over B in 1, 32 and H in 64, 256, with the",
-        "smallest and the largest, from one run. Above 1 the emitted code is the faster.",
-        "Equal code measured against itself varies by about 3 %.",
-        "",
-        "| cell | mode | by hand / emitted | torch.nn / emitted |",
-        "| --- | --- | ---: | ---: |",
-    ]
-    for cell, mode in dict.fromkeys((row[0], row[1]) for row in rows):
-        mine = [row for row in rows if row[:2] == [cell, mode]]
-        table.append(
-            f"| `{cell}` | {mode} | {_ratios([row[7] for row in mine])} | "
-            f"{_ratios([row[8] for row in mine], inverse=True)} |"
-        )
-    page = "[benchmarks/results/speed-cpu.md](benchmarks/results/speed-cpu.md)"
-    closing = f"All figures: {page}. A compiled kernel for the loop is not there yet."
-    return "\n".join([*table, "", closing])
+    machine = results["machine"]
+    return SPEED.format(lines="\n".join(lines), **machine)
 
 
-def _ratios(texts: list[str], inverse: bool = False) -> str:
-    """``1.01 (0.97 to 1.04)`` for ratios; empty where there are none."""
-    ratios = [1 / float(text) if inverse else float(text) for text in texts if text]
+def _counted(records: list[dict[str, Any]]) -> str:
+    return f"{len({record['cell'] for record in records})} other cells"
+
+
+def _ratios(records: list[dict[str, Any]], mode: str) -> str:
+    """``1.01 (0.97 to 1.04)`` for the ratios in a mode; empty where there are none."""
+    ratios = [record["ratio"] for record in records if record["mode"] == mode]
     if not ratios:
         return ""
-    return f"{geometric_mean(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+    return f"{geometric_mean(ratios):.1f} ({min(ratios):.2g} to {max(ratios):.2g})"
 
 
 @cache

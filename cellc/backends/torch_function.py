@@ -62,6 +62,8 @@ class GradientFunction:
     """
 
     forward_emitter: type[FunctionEmitter] = FunctionEmitter
+    #: The names of what runs rows, and of what keeps their results for the backward pass.
+    runs, keeps = "forward", "setup_context"
     derived_emitter: type[DerivedEmitter] = DerivedEmitter
 
     def __init__(self, schedule: Schedule, name: str, method: str = "_run") -> None:
@@ -124,7 +126,7 @@ class GradientFunction:
             *lines(f"return {more}results"),
         ]
         names = [*self.arguments.names, *self.arguments.rest, "keep"]
-        return _static(f"def forward({', '.join(names)})", body)
+        return static(f"def {self.runs}({', '.join(names)})", body)
 
     def _results(self) -> list[str]:
         """Outputs and final states; what is given away as it came is given as a view."""
@@ -152,7 +154,7 @@ class GradientFunction:
             ctx.rest = given[{tensors}:]
             """
         )
-        return _static("def setup_context(ctx, given, results)", body)
+        return static(f"def {self.keeps}(ctx, given, results)", body)
 
     def _backward(self) -> Item:
         core, tensors = self._derived_core(), len(self.arguments.names)
@@ -188,7 +190,7 @@ class GradientFunction:
             *core,
             *map(Line, returned),
         ]
-        return _static("def backward(ctx, *slopes)", body)
+        return static("def backward(ctx, *slopes)", body)
 
     def _givens(self) -> list[Item]:
         """Whether states whose start is computed were given."""
@@ -335,5 +337,6 @@ def _unpacked(names: Sequence[str], source: str, used: set[str]) -> Iterator[Ite
             yield from lines(f"{name} = {source}[{first}]")
 
 
-def _static(text: str, body: Iterable[Item]) -> Block:
+def static(text: str, body: Iterable[Item]) -> Block:
+    """A static method with this head."""
     return Block(quote_statements(f"@staticmethod\n{text}:\n    pass")[0], tuple(body))

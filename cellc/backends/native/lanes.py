@@ -33,7 +33,7 @@ class LanesWriter:
             code("const int64_t row = s.first + r;", "(void)row;")
             self._at()
         code("")
-        with code.block(f"static void {name}_stage_{self.number}({head}, Range rows, Range lanes)"):
+        with code.block(f"SHARED void {name}_stage_{self.number}({head}, Range rows, Range lanes)"):
             if self.products:
                 self._panels()
             else:

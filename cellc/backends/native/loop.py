@@ -45,7 +45,7 @@ class LoopWriter(ValueWriter):
         head = f"const {self.name}_given &a, const Step &s, Range rows, Range"
         node = self.cell.nodes[stage.value]
         with (
-            code.block(f"static void {self.name}_stage_{number}({head})"),
+            code.block(f"SHARED void {self.name}_stage_{number}({head})"),
             code.block("for (int64_t r = rows.begin; r < rows.end; r++)"),
         ):
             code("const int64_t row = s.first + r;", "(void)row;")

@@ -34,6 +34,7 @@ typedef int64_t whole;
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 #define INLINE static inline __attribute__((always_inline, unused))
+#define SHARED static __attribute__((noinline, unused)) // one copy for all who call it
 
 typedef real vec __attribute__((vector_size(VECTOR_BYTES)));
 typedef whole mask __attribute__((vector_size(VECTOR_BYTES)));

@@ -41,18 +41,18 @@ INLINE void put(real *to, vec value, int64_t n) {
         store<false>(to, value, n);
 }
 
-static inline void sum(int64_t count, const real *a, real *to) {
+SHARED void sum(int64_t count, const real *a, real *to) {
     *to = added(count, [=](int64_t j, int64_t n) { return some(a + j, n); });
 }
 
-static inline void mean(int64_t count, const real *a, real *to) {
+SHARED void mean(int64_t count, const real *a, real *to) {
     sum(count, a, to);
     *to /= count;
 }
 
-static inline void count(int64_t count, const real *, real *to) { *to = count; }
+SHARED void count(int64_t count, const real *, real *to) { *to = count; }
 
-static inline void standardize(int64_t count, const real *a, real *to) {
+SHARED void standardize(int64_t count, const real *a, real *to) {
     real middle;
     mean(count, a, &middle);
     real variance = added(count, [=](int64_t j, int64_t n) {
@@ -63,7 +63,7 @@ static inline void standardize(int64_t count, const real *a, real *to) {
     filled(count, to, [=](int64_t j, int64_t n) { return (some(a + j, n) - middle) / deviation; });
 }
 
-static inline void standardize_slope(int64_t count, const real *g, const real *a,
+SHARED void standardize_slope(int64_t count, const real *g, const real *a,
                                      const real *middle, const real *deviation, real *to) {
     real m = *middle, d = *deviation, slope;
     mean(count, g, &slope);
@@ -77,7 +77,7 @@ static inline void standardize_slope(int64_t count, const real *g, const real *a
     });
 }
 
-static inline void softmax(int64_t count, const real *a, real *to) {
+SHARED void softmax(int64_t count, const real *a, real *to) {
     real largest = a[0];
     for (int64_t j = 1; j < count; j++)
         largest = maximum(all(largest), all(a[j]))[0];
@@ -89,7 +89,7 @@ static inline void softmax(int64_t count, const real *a, real *to) {
 
 // Products whose weights differ from row to row, or have a structure.
 
-static inline real dot(int64_t count, const real *a, const real *b) {
+SHARED real dot(int64_t count, const real *a, const real *b) {
     return added(count, [=](int64_t j, int64_t n) { return some(a + j, n) * some(b + j, n); });
 }
 
@@ -98,14 +98,14 @@ static inline void add_times(int64_t count, real factor, const real *a, real *to
 }
 
 // w [outputs, inputs] times v.
-static inline void multiply(int64_t outputs, int64_t inputs, const real *w, const real *v,
+SHARED void multiply(int64_t outputs, int64_t inputs, const real *w, const real *v,
                             real *to) {
     for (int64_t m = 0; m < outputs; m++)
         to[m] = dot(inputs, w + m * inputs, v);
 }
 
 // The transpose of w [inputs, outputs] times v, added to what is there.
-static inline void add_transposed(int64_t inputs, int64_t outputs, const real *w, const real *v,
+SHARED void add_transposed(int64_t inputs, int64_t outputs, const real *w, const real *v,
                                   real *to) {
     for (int64_t k = 0; k < inputs; k++)
         add_times(outputs, v[k], w + k * outputs, to);
@@ -116,7 +116,7 @@ static inline void clear(int64_t count, real *to) { memset(to, 0, count * sizeof
 static inline void add(int64_t count, const real *a, real *to) { add_times(count, 1, a, to); }
 
 // A filter w [C, D, k, l, m] over v [D, X, Y, Z], or, turned round, of [C, X, Y, Z] to [D, ...].
-static inline void convolve(bool turned, const int64_t *w_shape, const int64_t *v_shape,
+SHARED void convolve(bool turned, const int64_t *w_shape, const int64_t *v_shape,
                             const real *w, const real *v, real *to) {
     const int64_t C = w_shape[0], D = w_shape[1], *k = w_shape + 2, *x = v_shape + 1;
     const int64_t places = x[0] * x[1] * x[2], numbers = k[0] * k[1] * k[2];
