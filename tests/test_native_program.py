@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import cellc
+from cellc.backends.native import program as programs
+from cellc.backends.native import unit
+from cellc.backends.native.cpp import KEYWORDS, header
 from cellc.cli import app
 from cellc.diagnostics import CellcError
 from cellc.ir import TIME, Dim, Result
@@ -325,3 +329,9 @@ def test_the_example_runs_with_a_c_compiler_alone(tmp_path: Path) -> None:
         "-o", tmp_path / "main", "-lm", "-lpthread")  # fmt: skip
     assert "libstdc++" not in run("ldd", tmp_path / "main")
     assert "as they should be" in run(tmp_path / "main")
+
+
+def test_nothing_is_called_like_a_macro() -> None:
+    texts = [header(name) for name in {*unit.HEADERS, *programs.HEADERS}]
+    macros = {name for text in texts for name in re.findall(r"^#define (\w+)", text, re.MULTILINE)}
+    assert {"EXPORT", "SHARED"} <= macros <= KEYWORDS

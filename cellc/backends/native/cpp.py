@@ -27,7 +27,7 @@ int32_t linux long mutable namespace new noexcept not not_eq nullptr operator or
 protected public register reinterpret_cast requires restrict return short signed size_t sizeof
 static static_assert static_cast struct switch template this thread_local throw true try typedef
 typeid typename typeof uint64_t union unix unsigned using virtual void volatile wchar_t while xor
-xor_eq NULL INFINITY NAN I REAL_BITS EXPORT INLINE HELD LANES FULL REGISTERS VECTOR_BYTES
+xor_eq NULL INFINITY NAN I REAL_BITS EXPORT INLINE SHARED HELD LANES FULL REGISTERS VECTOR_BYTES
 LANE_BY_LANE OF_LIBRARY store
 """
 #: Words that nothing can be called in C or C++, or beside the functions of the headers.
