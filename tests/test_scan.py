@@ -272,6 +272,17 @@ def test_a_trace_runs_as_written() -> None:
     np.testing.assert_allclose(seen["h'"], y, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("steps", [5, 130])
+def test_terms_that_are_whole_numbers_do_not_round_the_others(steps: int) -> None:
+    text = "input x[I]\nstate h[H]\nstate m[H]\nh' = tanh(U·h + W·x)\noutput h\n"
+    cell = cellc.parse(f"cell toy\n{text}m' = tanh(where(h > 0.1, m, h))\n")
+    trial = _trial(cell, steps, ragged=False)
+    slopes = trial.numpy_gradients(scan="never")
+    for scan in ("always", "auto"):
+        _check(trial.numpy_gradients(scan=scan), slopes)
+        _check(trial.autograd(trial.module("O2", "balanced", True, scan)), slopes)
+
+
 def test_low_precision_keeps_its_type() -> None:
     module = cellc.compile("min_gru", scan="always")(3, 4, dtype=torch.bfloat16)
     y, h = module(torch.randn(5, 2, 3, dtype=torch.bfloat16))

@@ -31,7 +31,7 @@ def scan(a, b, h):
     Steps are joined in pairs, the pairs are computed in the same way, and then the steps
     between them: about 2*log2(T) operations one after the other, where a loop has T.
     """
-    steps = np.empty_like(b)
+    steps = np.empty(b.shape, h.dtype)
     if len(a):
         steps[0] = a[0] * h + b[0]
     if len(a) > 1:
@@ -63,7 +63,7 @@ _AUTO = _STEPS.replace(
     """if len(b) >= 100 and h.size <= 64:
         steps = scan(a, b, h)
     else:
-        steps, last = np.empty_like(b), h
+        steps, last = np.empty(b.shape, h.dtype), h
         for now in range(len(b)):
             steps[now] = last = a[now] * last + b[now]""",
 )
