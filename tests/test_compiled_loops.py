@@ -24,12 +24,25 @@ WITHOUT_LOOPS = {
     "conv1d", "dropout", "embedding", "grid_lstm_1d", "highway", "linear",
 }  # fmt: skip
 LOOPED = [name for name in shipped_specs() if name not in WITHOUT_LOOPS]
+#: Those that the everyday suite builds, each in a second or two: one or two of every kind.
+EVERYDAY = (
+    "rnn", "lstm", "cifg", "peephole_lstm", "gru", "gru_reset_after", "mut1", "layernorm_lstm",
+    "phased_lstm", "zoneout_lstm", "g_lstm", "cnn_lstm", "memory_block", "sru", "qrnn",
+    "grid_lstm_2d", "gated_feedback_gru", "recurrent_highway", "stacked_lstm",
+    "bidirectional_lstm", "seq2seq_lstm", "many_to_many",
+)  # fmt: skip
 #: Each is built by the compiler, which takes about a second.
 RANDOM_CELLS = 8
 #: Those that the everyday suite runs in float32.
 SINGLES = ("lstm", "gru", "layernorm_lstm", "phased_lstm", "grid_lstm_2d", "memory_block")
 #: Relative errors of float32; where sums are long, three times what the emitted code has.
 SINGLE = 2e-6
+
+
+def _with_slow(everyday: tuple[str, ...]) -> list[Any]:
+    """All specs with loops; those that are not for every day are slow."""
+    assert set(everyday) <= set(LOOPED)
+    return [pytest.param(n, marks=[] if n in everyday else pytest.mark.slow) for n in LOOPED]
 
 
 def native(cell: cellc.Cell) -> type[Any]:
@@ -96,7 +109,7 @@ def check_cell(cell: cellc.Cell, seeds: tuple[int, ...] = (0,)) -> None:
                 check_close(one, other, 1e-12)
 
 
-@pytest.mark.parametrize("name", LOOPED)
+@pytest.mark.parametrize("name", _with_slow(EVERYDAY))
 def test_every_spec_runs_as_in_numpy(name: str) -> None:
     check_cell(cellc.load(name))
 
@@ -112,10 +125,7 @@ def test_random_cells_run_as_in_numpy(text: str, seed: int) -> None:
     check_cell(cellc.parse(text), (seed,))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [n if n in SINGLES else pytest.param(n, marks=pytest.mark.slow) for n in LOOPED],
-)
+@pytest.mark.parametrize("name", _with_slow(SINGLES))
 def test_single_numbers_agree_as_far_as_they_can(name: str) -> None:
     cell = cellc.load(name)
     trial = Trial(cell, 3, ragged=False, steps=12, size=6)

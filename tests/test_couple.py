@@ -45,11 +45,17 @@ def _gates(cell: Cell) -> list[str]:
     return [n for n, node in cell.nodes.items() if node.op.name in kinds and not n.isdigit()]
 
 
-PAIRS = [
+ALL_PAIRS = [
     (name, *pair)
     for name in shipped_specs()
     if not any(a.fixed for a in cellc.load(name).dims.values()) and "_" not in name[:2]
     for pair in permutations(_gates(cellc.load(name)), 2)
+]
+#: Of all pairs, the everyday suite takes every so-manieth.
+EVERYDAY = 6
+PAIRS = [
+    pytest.param(*pair, marks=[] if k % EVERYDAY == 0 else pytest.mark.slow)
+    for k, pair in enumerate(ALL_PAIRS)
 ]
 
 
