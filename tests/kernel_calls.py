@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -82,11 +83,19 @@ class _Recorded:
 
 
 def _argument(recorder: Recorder, given: Any) -> Any:
-    """A number, a piece of memory, none, or a list of the last two."""
+    """A number, a piece of memory, none, or a list of the last two.
+
+    Bytes are a list where all that they hold are addresses that tensors were asked for.
+    """
     if isinstance(given, ctypes.c_void_p):
         return recorder.memory(given.value)
-    if isinstance(given, ctypes.Array) and given._type_ is ctypes.c_void_p:
-        return [recorder.memory(address) for address in given]
+    if isinstance(given, bytes):
+        held = struct.unpack(f"{len(given) // 8}P", given)
+        if any(held) and all(address in recorder.sizes for address in held if address):
+            return [recorder.memory(address) for address in held]
+        place = ctypes.cast(ctypes.c_char_p(given), ctypes.c_void_p).value
+        assert place is not None
+        return Memory(place, given)
     if isinstance(given, ctypes.Array):
         return Memory(ctypes.addressof(given), bytes(given))
     return given.value if hasattr(given, "value") else given
