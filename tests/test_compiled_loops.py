@@ -162,9 +162,27 @@ def test_every_way_to_share_the_work_gives_the_same(
         wanted, slopes = gradients(trial, trial.module_of(compiled(cell, "torch", "O2")))
         with monkeypatch.context() as patch:
             patch.setattr(torch_loops, "choose", lambda *_: way)
+            patch.setattr(torch_loops, "CALLING", 0)
+            patch.setattr(torch, "get_num_threads", lambda: way.threads)
             found, mine = gradients(trial, module)
         for one, other in zip([*found, *mine], [*wanted, *slopes], strict=True):
             check_close(one, other, 1e-11)
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "layernorm_lstm"])
+def test_no_sequences_have_gradients_of_zero(name: str) -> None:
+    module = native(cellc.load(name))(3, 70)
+    module.kernels = "native"
+    full = torch.randn(5, 2, 3)
+    module(full)[0].sum().backward()  # leaves numbers in memory that is free afterwards
+    module.zero_grad()
+    x = torch.randn(5, 0, 3, requires_grad=True)
+    y = module(x)[0]
+    y.sum().backward()
+    assert y.shape == (5, 0, 70)
+    assert x.grad is not None
+    assert x.grad.shape == x.shape
+    assert all(not p.grad.any() for p in module.parameters())
 
 
 def test_a_model_of_the_cost_chooses_the_way() -> None:

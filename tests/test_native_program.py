@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import re
 import shutil
 from pathlib import Path
@@ -21,6 +22,8 @@ from cellc.backends.native.cpp import KEYWORDS, header
 from cellc.cli import app
 from cellc.diagnostics import CellcError
 from cellc.ir import TIME, Dim, Result
+from cellc.kernels.choice import choose
+from cellc.kernels.compiler import find_compiler
 from cellc.passes.inference import inference, without_training
 from cellc.resources import shipped_specs
 from tests.conftest import Golden
@@ -335,3 +338,30 @@ def test_nothing_is_called_like_a_macro() -> None:
     texts = [header(name) for name in {*unit.HEADERS, *programs.HEADERS}]
     macros = {name for text in texts for name in re.findall(r"^#define (\w+)", text, re.MULTILINE)}
     assert {"EXPORT", "SHARED"} <= macros <= KEYWORDS
+
+
+def test_programs_choose_as_modules_do(tmp_path: Path) -> None:
+    """The model of the cost is written twice, since a program chooses without Python."""
+    text = programs.library()
+    text += """
+extern "C" __attribute__((visibility("default")))
+int64_t asked(double batch, double steps, double work, int64_t meetings, int64_t threads) {
+    const Way found = way(batch, steps, work, meetings, threads);
+    return found.threads * 2 + found.by_rows;
+}
+"""
+    source, made = tmp_path / "way.cpp", tmp_path / "way.so"
+    source.write_text(text)
+    assert find_compiler().run(source, made, 32).returncode == 0
+    asked = ctypes.CDLL(str(made)).asked
+    asked.argtypes = [ctypes.c_double] * 3 + [ctypes.c_int64] * 2
+    found = set()
+    for batch, steps, work, meetings, threads in itertools.product(
+        (1, 2, 5, 32), (1, 10, 100, 1000), (64, 5_000, 100_000, 262_144, 2_000_000), (0, 1, 7),
+        (1, 2, 3, 16),
+    ):  # fmt: skip
+        wanted = choose(batch, steps, work, 4 * work, meetings, threads)
+        code = asked(batch, steps, work, meetings, threads)
+        assert (code // 2, bool(code % 2)) == (wanted.threads, wanted.by_rows)
+        found.add(wanted)
+    assert {way.by_rows for way in found if way.threads == 16} == {True, False}

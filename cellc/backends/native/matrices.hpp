@@ -127,6 +127,8 @@ EXPORT int outer_sum(int64_t threads, const real *a, int64_t a_stride, const rea
                      int64_t b_stride, int64_t rows, int64_t m, int64_t n, real *to) {
     Factors f = {{(real *)a, rows, m, a_stride}, {(real *)b, rows, n, b_stride}, {to, m, n, n},
                  false};
+    if (!rows)
+        clear(m * n, to);
     together(threads, sum_outer, &f);
     return f.failed;
 }

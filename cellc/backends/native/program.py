@@ -15,6 +15,7 @@ from cellc.backends.native.places import size_of
 from cellc.backends.native.writer import Code
 from cellc.ir import NOWHERE, Cell, Loop, Region, Schedule
 from cellc.ir.dimension import product
+from cellc.kernels.choice import CALLING, MEETING, NEAR
 
 #: What the program contains besides the cell's own functions.
 HEADERS = ("numbers", "rows", "products", "team", "panels", "steps", "sequences")
@@ -28,6 +29,14 @@ _QUIET = "".join(
     for name in ("unused-function", "unused-variable", "psabi")
 )
 _INCLUDE = re.compile(r"^#include <.*>\n", re.MULTILINE)
+#: What a program chooses a way by, as modules do.
+_COSTS = f"static const double CALLING = {CALLING}, MEETING = {MEETING}, NEAR = {NEAR};\n"
+
+
+def library() -> str:
+    """What a program contains besides the cell's own functions, in C++."""
+    first, *others = HEADERS
+    return "\n".join([part(first), _WITHIN, _COSTS, *map(part, others)])
 
 
 class Program:
@@ -41,9 +50,9 @@ class Program:
         self.kept = self._kept()
 
     def __str__(self) -> str:
-        library = "\n".join([part("numbers"), _WITHIN, *(part(name) for name in HEADERS[1:])])
         loops = [str(made.code()) for made in self.values.loops.values()]
-        hidden = "\n".join([_INCLUDE.sub("", library), *loops])
+        text = library()
+        hidden = "\n".join([_INCLUDE.sub("", text), *loops])
         code = Code()
         for write in (self._model, self._fits, self._fill, self._prepare, self._free, self._run,
                       self._forward):  # fmt: skip
@@ -52,7 +61,7 @@ class Program:
         return "".join([
             "\n".join(comment(f"{self.interface.source.name}: see {self.prefix}.h.\n")), "\n\n",
             f'#include "{self.prefix}.h"\n\n',
-            *dict.fromkeys(_INCLUDE.findall(library)),
+            *dict.fromkeys(_INCLUDE.findall(text)),
             "\n", _QUIET, "\nnamespace {\n\n", hidden, "\n}  // namespace\n\n",
             str(code).rstrip(), "\n",
         ])  # fmt: skip

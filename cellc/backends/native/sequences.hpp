@@ -244,13 +244,12 @@ struct Way {
 
 static inline Way way(double batch, double steps, double work, int64_t meetings,
                       int64_t threads) {
-    const double calling = 400000, meeting = 15000, near = 1048576;
     const double alone = batch * steps * work;
-    if (threads < 2 || alone < calling)
+    if (threads < 2 || alone < CALLING)
         return {1, 1};
     const int64_t rows = batch < threads ? (int64_t)batch : threads;
-    const double by_rows = calling + alone / rows * (work * sizeof(real) <= near ? 1 : 1.3);
-    const double by_places = calling + alone / threads + steps * meetings * meeting;
+    const double by_rows = CALLING + alone / rows * (work * sizeof(real) <= NEAR ? 1 : 1.3);
+    const double by_places = CALLING + alone / threads + steps * meetings * MEETING;
     if (alone <= by_rows && alone <= by_places)
         return {1, 1};
     return by_rows <= by_places ? Way{rows, 1} : Way{threads, 0};
