@@ -7,11 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 Golden = Callable[[Path, str], None]
 
 # Each class with kernels costs a second of a compiler; tests of kernels ask for them.
 os.environ.setdefault("CELLC_KERNELS", "none")
+
+# Kernels of a GPU run where there is none through Triton's interpreter, which Triton has to be told
+# before it is imported.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -37,8 +37,11 @@ class Trial:
 
     ``lengths`` makes the batch ragged along each axis; None leaves all sequences whole.
     Runs are in training mode, with the masks of ``draws``. ``steps`` (of every axis), ``batch``
-    and ``size`` (of every dimension) are drawn unless they are given.
+    and ``size`` (of every dimension) are drawn unless they are given. Torch modules run on
+    ``device``.
     """
+
+    device = "cpu"
 
     def __init__(
         self,
@@ -111,10 +114,10 @@ class Trial:
         """Call a Torch module on the trial's inputs, or on those given."""
         words: dict[str, Any] = dict(self._steps_given())
         if self.draws:
-            words["draws"] = {n: self._packed(n, torch.from_numpy(v)) for n, v in self._drawn()}
+            words["draws"] = {n: self._packed(n, self.tensor(v)) for n, v in self._drawn()}
         if self.state and started:
-            words["state"] = _bare([torch.as_tensor(s) for s in self.state])
-        given = [torch.from_numpy(x) for x in self.inputs] if inputs is None else inputs
+            words["state"] = _bare([self.tensor(s) for s in self.state])
+        given = [self.tensor(x) for x in self.inputs] if inputs is None else inputs
         packed = [self._packed(n, x) for n, x in zip(self.cell.inputs, given, strict=True)]
         return module(*packed, **words)
 
@@ -136,9 +139,13 @@ class Trial:
 
     def module_of(self, kind: type[Any]) -> Any:
         """The module of a class that the Torch backend wrote for this cell, or for one like it."""
-        module = kind(**self.sizes).double()
+        module = kind(**self.sizes).double().to(self.device)
         module.load_state_dict({name: torch.from_numpy(v) for name, v in self.params.items()})
         return module
+
+    def tensor(self, value: Any) -> Any:
+        """Numbers as a tensor where modules run."""
+        return torch.as_tensor(value, device=self.device)
 
     def _sizes(self, size: int | None) -> dict[str, int]:
         """Sizes of the constructor that make every shape whole."""
@@ -265,6 +272,54 @@ class GradientTrial(Trial):
         }
 
 
+def gradients(
+    trial: Trial, module: Any, rounding: torch.dtype = torch.float64
+) -> tuple[list[Any], list[Any]]:
+    """Outputs with last states, and the gradients of inputs and parameters.
+
+    Those that flow in are random, and numbers of the type ``rounding``.
+    """
+    inputs = [trial.tensor(x).detach() for x in trial.inputs]
+    inputs = [x.requires_grad_() if x.is_floating_point() else x for x in inputs]
+    outputs, states = trial.call(module, inputs)
+    values = [plain_array(value) for value in (*listed(outputs), *listed(states))]
+    generator = torch.Generator().manual_seed(1)
+    slopes = [torch.randn(v.shape, generator=generator, dtype=torch.float64) for v in values]
+    slopes = [s.to(rounding).to(v) for s, v in zip(slopes, values, strict=True)]
+    wanted = [x for x in inputs if x.requires_grad] + list(module.parameters())
+    found = torch.autograd.grad(
+        [v for v in values if v.requires_grad],
+        wanted,
+        [s for s, v in zip(slopes, values, strict=True) if v.requires_grad],
+        allow_unused=True,
+    )
+    return values, list(found)
+
+
+def plain_array(value: Any) -> Any:
+    """A value as it is, or the rows of one that is packed."""
+    return value.data if hasattr(value, "batch_sizes") else value
+
+
+def check_close(found: Any, wanted: Any, tolerance: float) -> None:
+    """Whether all numbers agree, relative to the largest of those that belong together."""
+    assert (found is None) == (wanted is None)
+    if found is not None and np.size(wanted):
+        found, wanted = (
+            torch.as_tensor(value).detach().double().cpu().numpy() for value in (found, wanted)
+        )
+        scale = np.abs(wanted).max() + 1e-3
+        np.testing.assert_allclose(found / scale, wanted / scale, rtol=0, atol=tolerance)
+
+
+def error(found: Any, wanted: Any) -> float:
+    """The largest difference, relative as in ``check_close``."""
+    if found is None or not wanted.numel():
+        return 0.0
+    found, wanted = found.detach().double(), wanted.detach().double()
+    return float((found - wanted).abs().max() / (wanted.abs().max() + 1e-3))
+
+
 def difference(a: Result, b: Result) -> float:
     """The largest difference between two results."""
     pairs = [*zip(a[0], b[0], strict=True), *zip(a[1], b[1], strict=True)]
@@ -294,7 +349,7 @@ def listed(value: Any) -> list[Any]:
 
 
 def _array(value: Any) -> Array:
-    array: Array = tensor(value).detach().numpy()
+    array: Array = tensor(value).detach().cpu().numpy()
     return array
 
 

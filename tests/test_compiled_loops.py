@@ -16,7 +16,7 @@ import cellc
 from cellc.kernels import torch_loops
 from cellc.kernels.choice import Way, choose
 from cellc.resources import shipped_specs
-from tests.running import Trial, compiled, listed
+from tests.running import Trial, check_close, compiled, error, gradients
 from tests.strategies import specs
 
 #: Cells without a loop have nothing to compile.
@@ -47,48 +47,6 @@ def _with_slow(everyday: tuple[str, ...]) -> list[Any]:
 
 def native(cell: cellc.Cell) -> type[Any]:
     return compiled(cell, "torch", "O2", kernels="native")
-
-
-def plain_array(value: Any) -> Any:
-    return value.data if hasattr(value, "batch_sizes") else value
-
-
-def gradients(trial: Trial, module: Any) -> tuple[list[Any], list[Any]]:
-    """Outputs with last states, and the gradients of inputs and parameters."""
-    inputs = [torch.from_numpy(x) for x in trial.inputs]
-    inputs = [x.requires_grad_() if x.is_floating_point() else x for x in inputs]
-    outputs, states = trial.call(module, inputs)
-    values = [plain_array(value) for value in (*listed(outputs), *listed(states))]
-    generator = torch.Generator().manual_seed(1)
-    slopes = [torch.randn(v.shape, generator=generator, dtype=torch.float64) for v in values]
-    slopes = [slope.to(v.dtype) for slope, v in zip(slopes, values, strict=True)]
-    wanted = [x for x in inputs if x.requires_grad] + list(module.parameters())
-    found = torch.autograd.grad(
-        [v for v in values if v.requires_grad],
-        wanted,
-        [s for s, v in zip(slopes, values, strict=True) if v.requires_grad],
-        allow_unused=True,
-    )
-    return values, list(found)
-
-
-def check_close(found: Any, wanted: Any, tolerance: float) -> None:
-    """Whether all numbers agree, relative to the largest of those that belong together."""
-    assert (found is None) == (wanted is None)
-    if found is not None and np.size(wanted):
-        found, wanted = (
-            np.asarray(value.detach()) for value in map(torch.as_tensor, (found, wanted))
-        )
-        scale = np.abs(wanted).max() + 1e-3
-        np.testing.assert_allclose(found / scale, wanted / scale, rtol=0, atol=tolerance)
-
-
-def error(found: Any, wanted: Any) -> float:
-    """The largest difference, relative as in ``check_close``."""
-    if found is None or not wanted.numel():
-        return 0.0
-    found, wanted = found.detach(), wanted.detach()
-    return float((found - wanted).abs().max() / (wanted.abs().max() + 1e-3))
 
 
 def check_cell(cell: cellc.Cell, seeds: tuple[int, ...] = (0,)) -> None:

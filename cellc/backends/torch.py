@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from cellc.backends import (
@@ -93,22 +94,23 @@ MODULE_ATTRIBUTES = frozenset(
 )
 
 
-def emit(schedule: Schedule, source: Cell) -> tuple[str, str]:
+def emit(schedule: Schedule, source: Cell, with_kernels: Kernels | None = None) -> tuple[str, str]:
     """The text of a file with one ``nn.Module``, and that of one with its kernels in C++.
 
     The latter is empty where the schedule has no compiled form. ``source`` is the cell as it
-    was written, for documentation and for recognising torch's own cells. Raises CellcError
-    ``reserved-name`` for a parameter that would hide an attribute of ``nn.Module``.
+    was written, for documentation and for recognising torch's own cells; ``with_kernels`` makes
+    what runs the schedule's compiled form. Raises CellcError ``reserved-name`` for a parameter
+    that would hide an attribute of ``nn.Module``.
     """
     _check_names(source)
     writer = TorchEmitter(schedule, SPELLER)
     written = TorchEmitter(schedule.written or schedule, SPELLER)
-    runner = _runner(writer, source)
+    runner = in_kernels(in_python(writer, source), writer, source, with_kernels or _native)
     twin = torch_cells.twin_of(source)
     body: list[Item] = [pyast.docstring(_class_text(writer, twin))]
     body += [item for line in writer.fixed_lines() for item in (Blank(), line)]
     body += [Blank(), *lines("derived = True")] if runner.function else []
-    body += lines("kernels, sharing = 'auto', 'auto'") if runner.kernels else []
+    body += lines(runner.attributes)
     for method in _methods(writer, written, twin, runner):
         body += [Blank(), method]
     head = quote_statements(f"class {class_name(source.name)}(nn.Module):\n    pass")[0]
@@ -120,7 +122,7 @@ def emit(schedule: Schedule, source: Cell) -> tuple[str, str]:
     for helper in helpers:
         rest += [*lines(helper), Blank(2)]
     rest += [*runner.function, Blank(2)] if runner.function else []
-    text = [pyast.docstring(docs.module_text(source)), Blank(), *_imports([*rest, made])]
+    text = [pyast.docstring(docs.module_text(source)), Blank(), *imports([*rest, made])]
     return pyast.write([*text, *rest, made]), runner.kernels
 
 
@@ -128,37 +130,49 @@ def emit(schedule: Schedule, source: Cell) -> tuple[str, str]:
 class Runner:
     """The method that runs rows, those that it calls, and functions with a derivative.
 
-    ``kernels`` is the file in C++ that functions call, if they do.
+    ``attributes`` are statements of the class, ``kernels`` is the file in C++ that functions call,
+    if they do.
     """
 
     method: Method
     inner: tuple[Method, ...] = ()
     function: tuple[Item, ...] = ()
     writers: tuple[TorchEmitter, ...] = ()
+    attributes: str = ""
     kernels: str = ""
 
 
-def _runner(writer: TorchEmitter, source: Cell) -> Runner:
-    """What runs the cell: compiled loops where there are such, and what runs without."""
-    runner, compiled = _in_python(writer, source), writer.schedule.compiled
-    if compiled is None or not runner.function:
-        return runner
-    name = class_name(source.name)
+#: From a compiled schedule, the cell's name as a class and the method that runs it in Python: the
+#: method that chooses, the statements of a function with a derivative, and what ``Runner`` has.
+Kernels = Callable[[Schedule, str, Method], Runner]
+
+
+def in_kernels(plain: Runner, writer: TorchEmitter, source: Cell, make: Kernels) -> Runner:
+    """What runs the cell in kernels where it can be, and what runs it without."""
+    compiled = writer.schedule.compiled
+    if compiled is None or not plain.function:
+        return plain
     try:
-        plain = runner.method.renamed("_in_python")
-        made = torch_kernels.compiled(compiled, f"{name}Kernels", plain, f"{name}Function")
+        method = plain.method.renamed("_in_python")
+        made = make(compiled, class_name(source.name), method)
     except CellcError:
-        return runner
-    return Runner(
-        made.method,
-        (plain, *runner.inner),
-        (*runner.function, Blank(2), *made.items()),
-        (*runner.writers, *made.writers),
-        made.source,
+        return plain
+    return replace(
+        made,
+        inner=(method, *plain.inner),
+        function=(*plain.function, Blank(2), *made.function),
+        writers=(*plain.writers, *made.writers),
     )
 
 
-def _in_python(writer: TorchEmitter, source: Cell) -> Runner:
+def _native(compiled: Schedule, name: str, plain: Method) -> Runner:
+    """Loops in C++."""
+    made = torch_kernels.compiled(compiled, f"{name}Kernels", plain, f"{name}Function")
+    attributes = "kernels, sharing = 'auto', 'auto'"
+    return Runner(made.method, (), made.items(), made.writers, attributes, made.source)
+
+
+def in_python(writer: TorchEmitter, source: Cell) -> Runner:
     """What runs the cell: its loops, the one that takes their steps together, or its scans."""
     name = class_name(source.name)
     diagonals, scanned = writer.schedule.diagonals, writer.schedule.scanned
@@ -213,17 +227,23 @@ def _methods(
     ]
 
 
-def _imports(items: list[Item]) -> list[Item]:
+def imports(items: list[Item]) -> list[Item]:
     """The imports that the names of a file need."""
     used = pyast.names_in(items)
     packing = [name for name in ("PackedSequence", "pad_packed_sequence") if name in used]
+    own = {
+        "math": "import math", "os": "import os", "threading": "import threading",
+        "zlib": "import zlib", "OrderedDict": "from collections import OrderedDict",
+    }  # fmt: skip
+    others = {
+        "torch": "import torch", "F": "import torch.nn.functional as F",
+        "triton": "import triton", "tl": "import triton.language as tl",
+        "nn": "from torch import nn",
+    }  # fmt: skip
     return [
-        *(lines("import math") if "math" in used else []),
-        *lines("import zlib"),
+        *(line for name, text in own.items() if name in used for line in lines(text)),
         Blank(),
-        *lines("import torch"),
-        *(lines("import torch.nn.functional as F") if "F" in used else []),
-        *lines("from torch import nn"),
+        *(line for name, text in others.items() if name in used for line in lines(text)),
         *(lines(f"from torch.nn.utils.rnn import {', '.join(packing)}") if packing else []),
         *(
             [Blank(), *lines("from cellc.kernels.torch_loops import Kernels, Loop, unprepared")]

@@ -50,6 +50,9 @@ class TorchEmitter(Emitter):
     The computed starts of ``recorded`` states are kept for the derivative.
     """
 
+    #: Whether ``loop`` writes scans as well.
+    scans_in_kernels = False
+
     def __init__(
         self,
         schedule: Schedule,

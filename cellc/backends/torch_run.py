@@ -127,7 +127,9 @@ def _region(writer: TorchEmitter, region: Region) -> list[Item]:
 
 def looped(writer: TorchEmitter, region: Loop) -> list[Item]:
     """The statements of a loop, as a scan where it is one."""
-    return scan(writer, region) if isinstance(region, Scan) else writer.loop(region)
+    if isinstance(region, Scan) and not writer.scans_in_kernels:
+        return scan(writer, region)
+    return writer.loop(region)
 
 
 def whole_of(writer: TorchEmitter, name: str, extent: Extent) -> ast.expr:

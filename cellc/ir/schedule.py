@@ -62,7 +62,8 @@ class Loop:
 class Scan(Loop):
     """A loop whose steps are all ``factor*state + term``, which a parallel scan can compute.
 
-    Its values are the one state that it carries and the next value of that. ``always`` says
+    Its values are the one state that it carries and the next value of that; where scans are
+    kernels, values that these are made of, and that are made of them, as well. ``always`` says
     that a scan is used, rather than where that is faster than one step after the other.
     """
 

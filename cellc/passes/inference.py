@@ -32,7 +32,7 @@ from cellc.ops import TABLE
 from cellc.passes.edit import Edit
 from cellc.passes.kernels import FUSED, parts_of
 from cellc.passes.pipelines import optimise
-from cellc.passes.plan import along_diagonals, plan, scheduled
+from cellc.passes.plan import along_diagonals, for_device, plan, scheduled
 from cellc.passes.scan import known_choice
 from cellc.passes.sink import sunk
 
@@ -48,11 +48,13 @@ def planned(
 ) -> Schedule:  # fmt: skip
     """What a backend is given, by its traits; arguments as for :func:`cellc.passes.plan.plan`.
 
-    One that is ``inference_only`` runs loops one after the other. Raises CellcError.
+    One that is ``inference_only`` runs loops one after the other, one ``in_kernels`` runs them on a
+    device. Raises CellcError.
     """
     starts, apart = (bool(getattr(to, t, False)) for t in ("learns_starts", "scans_apart"))
     if not getattr(to, "inference_only", False):
-        return plan(cell, level, memory, starts, scan, diagonals, apart)
+        found = plan(cell, level, memory, starts, scan, diagonals, apart)
+        return for_device(found) if getattr(to, "in_kernels", False) else found
     known_choice(scan)
     if along_diagonals(cell, diagonals) is not None:
         hints = ("leave `diagonals` at `never`, or compile for torch",)

@@ -87,6 +87,21 @@ def with_compiled(schedule: Schedule) -> Schedule:
     return replace(schedule, compiled=replace(whole, gradient=back))
 
 
+def for_device(schedule: Schedule) -> Schedule:
+    """A plan with what runs where its loops are kernels of a device; along diagonals, they are not.
+
+    Products that do not wait for a loop are computed for all steps at once, and loops that can be
+    scans are, where these are wanted.
+    """
+    source = schedule if schedule.scanned is None else schedule.scanned
+    gradient = source.gradient
+    if gradient is None or schedule.diagonals is not None:
+        return schedule
+    back = replace(gradient, schedule=sunk(gradient.schedule, shifts=True, ahead=False))
+    whole = with_saved(sunk(source, gradient.saved, ahead=False), gradient.saved)
+    return replace(schedule, compiled=replace(whole, gradient=back, scanned=None))
+
+
 def along_diagonals(cell: Cell, choice: str = "always") -> Diagonals | None:
     """The cell along anti-diagonals, if that is chosen (``always``, ``never``) and possible.
 

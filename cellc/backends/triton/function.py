@@ -1,0 +1,146 @@
+"""A function with a derivative whose loops are Triton kernels, and the method that chooses it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+from dataclasses import replace
+
+from cellc.backends import pyast
+from cellc.backends.axes import word
+from cellc.backends.blocks import Blocks
+from cellc.backends.pyast import Block, Item, lines, quote_statements
+from cellc.backends.torch_derived import DerivedEmitter, FunctionEmitter
+from cellc.backends.torch_function import GradientFunction
+from cellc.backends.torch_method import Method
+from cellc.backends.triton.loop import DeviceLoop
+from cellc.ir import Loop, Schedule
+
+
+class DeviceLoops(FunctionEmitter):
+    """Writes the regions of a function whose loops are calls of kernels."""
+
+    direction = "forward"
+    scans_in_kernels = True
+
+    def __init__(
+        self, schedule: Schedule, known: dict[str, str] | None = None,
+        taken: Iterable[str] = (), saved: Iterable[str] = (), listed: Iterable[str] = (),
+    ) -> None:  # fmt: skip
+        super().__init__(schedule, known, taken, saved, listed)
+        self.blocks = Blocks(replace(schedule, regions=()), {})
+        self.local, self.stored = set(), set()
+        self.made: list[DeviceLoop] = []
+
+    @property
+    def listed(self) -> list[str]:
+        return []
+
+    def loop(self, region: Loop) -> list[Item]:
+        """The call of a loop, which gives what is read of it and leaves the states."""
+        always = self.needed_later(region)
+        saved = [n for n in region.values if n in self.saved and n not in always]
+        name = f"{self.direction}_{len(self.made)}"
+        made = DeviceLoop(self.schedule, region, name, always, saved)
+        self.made.append(made)
+        start = [line for s in region.carries for line in self.starts_of(s, region)]
+        self.region = None
+        given = [self._given(made, name) for name in made.tensors.values()]
+        options = [ast.unparse(self.option(option)) for option in self.cell.options]
+        outputs = [self.whole(name) for name in made.outside.outputs]
+        targets = [*outputs, *(self.ids[state] for state in region.carries)]
+        self.region = region
+        self.helpers |= {f"{made.name} {op}": text for op, text in made.helpers.items()}
+        arguments = [
+            word(region.axis, "sizes"), *self.cell.dims, *options, *given,
+            "keep" if saved else "False", "training" if self.by_mode else "False", "loops",
+        ]  # fmt: skip
+        return [*start, *lines(f"{', '.join(targets)}, = {made.name}({', '.join(arguments)})")]
+
+    def _given(self, made: DeviceLoop, name: str) -> str:
+        """What a call gives for a value."""
+        if name in (*made.loop.carries, *made.outside.shifts):
+            return self.ids[name]
+        value = self.reference(name)
+        if name in made.outside.held:
+            value = self.in_row_order(value, made.loop.axis)
+        return ast.unparse(value)
+
+    def starts_of(self, state: str, region: Loop) -> list[Item]:
+        """The start of a state that depends on the call."""
+        return self.computed_start(state, region.axis)
+
+
+class DerivedDeviceLoops(DeviceLoops, DerivedEmitter):
+    """Writes the regions of a derivative whose loops are calls of kernels."""
+
+    direction = "backward"
+
+    def loop(self, region: Loop) -> list[Item]:
+        return DeviceLoops.loop(self, region)
+
+    def starts_of(self, state: str, region: Loop) -> list[Item]:
+        return []
+
+
+class DeviceFunction(GradientFunction):
+    """The function of a cell whose loops are kernels, and the method that chooses it.
+
+    ``plain`` is the method for loops in Python, ``other`` the function with such.
+    """
+
+    forward_emitter, derived_emitter = DeviceLoops, DerivedDeviceLoops
+
+    def __init__(self, schedule: Schedule, name: str, plain: Method, other: str) -> None:
+        self.plain, self.other = plain, other
+        super().__init__(schedule, name, "_run")
+
+    @property
+    def replay(self) -> str:
+        return f"without_loops({self.other}.forward)"
+
+    def _arranged(self, core: list[Item]) -> list[Item]:
+        self.arguments.rest.append("loops")
+        self.arguments.rest_passed.append("self.loops")
+        return core
+
+    def _method(self, name: str) -> Method:
+        """The method that runs rows in kernels where these can be used, else in Python."""
+        arguments, plain, outputs = self.arguments, self.plain, len(self.outputs)
+        states = [self.writer.ids[state] for state in self.writer.cell.states]
+        looped = self._that_loops_need().replace("given", "tensors")
+        names = ", ".join(arguments.rest_passed)
+        own = tuple(dict.fromkeys([*arguments.own, *plain.arguments]))
+        body = [
+            pyast.docstring("Run rows, in kernels of the device where these can be used."),
+            *(lines(f"{', '.join(states)}, = state") if states else []),
+            *lines(
+                f"""
+                tensors = ({"".join(f"{each}, " for each in arguments.passed)})
+                if not (self.derived and on_device(self.kernels, tensors)):
+                    return {plain.call}
+                if torch.compiler.is_compiling():
+                    return torch.compiler.disable(self.{name})({", ".join([*own, "state"])})
+                tensors = as_autocast(tensors)
+                given = (*tensors, {names})
+                if wants_slopes({looped}):
+                    results = without_autocast({self.name}.apply, given, True)
+                else:
+                    results = without_autocast({self.name}.forward, given, False)
+                return (results[:{outputs}], results[{outputs}:{outputs + len(states)}])
+                """
+            ),
+        ]
+        head = quote_statements(f"def {name}(self, {', '.join([*own, 'state'])}):\n    pass")[0]
+        return Method(name, own, Block(head, tuple(body)))
+
+    @property
+    def writers(self) -> tuple[DeviceLoops, ...]:
+        assert isinstance(self.writer, DeviceLoops)
+        assert isinstance(self.derived, DeviceLoops)
+        return (self.writer, self.derived)
+
+    def items(self) -> list[Item]:
+        """The statements of the emitted file: kernels, loops, and the function that calls them."""
+        found = [item for w in self.writers for made in w.made for item in made.items()]
+        return [*found, self.block]

@@ -1,0 +1,58 @@
+"""How ops are written in Triton, and what nothing in a kernel can be called."""
+
+from __future__ import annotations
+
+from cellc.backends.spelling import Speller
+from cellc.kernels.sources import definitions
+
+#: The modules whose functions emitted files contain.
+MODULES = ("device_math", "device_steps")
+
+OWN = {
+    "sigmoid": "sigmoid(a)",
+    "tanh": "tanh(a)",
+    "relu": "tl.where(a < 0, 0 * a, a)",
+    "softplus": "softplus(a)",
+    "exp": "tl.exp(a)",
+    "log": "tl.log(a)",
+    "sqrt": "tl.sqrt(a)",
+    "abs": "tl.abs(a)",
+    "sign": "sign(a)",
+    "floor": "tl.floor(a)",
+    "sin": "tl.sin(a)",
+    "cos": "tl.cos(a)",
+    "relu_slope": "tl.where(y > 0, g, 0 * g)",
+    "power": "power(a, b)",
+    "maximum": "maximum(a, b)",
+    "minimum": "minimum(a, b)",
+    "mod": "mod(a, b)",
+    "where": "tl.where(c, a, b)",
+    "clip": "minimum(maximum(a, lo), hi)",
+    "keep": "tl.where(u >= p, 1.0, 0.0) if TRAINING else 1 - p",
+    "training": "a if TRAINING else b",
+    "stop": "a",
+    "cut": "a",
+    "spread": "a",
+    "zeros": "0.0",
+    "zeros_like": "0.0",
+    "standardize": "standardize(a, inside, count)",
+    "standardize_slope": "standardize_slope(g, a, mean, deviation, inside, count)",
+    "softmax": "softmax(a, inside)",
+    "sum": "total(a, inside)",
+    "mean": "total(a, inside) / count",
+    "count": "count",
+}
+SPELLER = Speller("triton", "tl", OWN, mode="TRAINING")
+_WORDS = """
+tl triton torch table step batch steps sizes sizes_ptr moment first rows before now later sequence
+row here there done begin nth carry factor term factors terms earlier moment_before row_before
+earlier_before here_before ROWS KEEP RAGGED TRAINING NUMBER REAL PRECISION self call m keep
+training loops range
+"""
+_NUMBERED = ("", "_one", *(f"_{number}" for number in range(1, 100)))
+#: What the functions that emitted files contain are called, and the names within kernels.
+TAKEN = frozenset([
+    *_WORDS.split(),
+    *(f"{stem}{end}" for stem in ("lane", "inside", "within", "BLOCK") for end in _NUMBERED),
+    *(name for module in MODULES for name in definitions(module)),
+])  # fmt: skip
