@@ -297,8 +297,9 @@ CODES: dict[str, str] = {
     "missing-spelling": "A backend has no spelling for an operation.",
     "unwritable": "A file cannot be written.",
     # compiled kernels
-    "unknown-kernels": "Compiled kernels are wanted by another word than auto, native and none.",
+    "unknown-kernels": "Kernels are wanted by another word than auto, native, triton and none.",
     "no-compiler": "There is no C++ compiler to build kernels with.",
+    "no-triton": "Triton, which runs kernels on a GPU, is not installed.",
     "kernel-build": "The C++ compiler could not build the kernels.",
     "kernel-store": "Built kernels cannot be kept in the cache directory.",
 }

@@ -5,15 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cellc.backends import backend, compiling
-from cellc.backends.naming import class_name
+from cellc.backends import backend
+from cellc.classes import class_of
 from cellc.diagnostics import fail
 from cellc.frontend.library import path_of, read_cells, read_file
 from cellc.ir import Cell, Schedule
-from cellc.loading import class_from
 from cellc.passes.inference import planned
 from cellc.passes.pipelines import optimise
-from cellc.passes.plan import chosen, plan, with_compiled
+from cellc.passes.plan import chosen
 from cellc.syntax.characters import read_source
 
 
@@ -50,9 +49,10 @@ def emit(cell: Cell | str, target: str = "torch", level: str = "O2", memory: str
          scan: str = "auto", diagonals: str = "never") -> str:  # fmt: skip
     """The source text of a file that runs the cell and needs no cellc.
 
-    ``target`` is ``torch``, ``numpy`` or ``native``, ``level`` O0, O1 or O2, ``memory`` what is
-    kept for the derivative: low, balanced or fast, ``scan`` whether linear loops are scans: never,
-    always or if faster (auto), ``diagonals`` whether loops take steps together. Raises CellcError.
+    ``target`` is ``torch``, ``triton``, ``numpy`` or ``native``, ``level`` O0, O1 or O2,
+    ``memory`` what is kept for the derivative: low, balanced or fast, ``scan`` whether linear
+    loops are scans: never, always or if faster (auto), ``diagonals`` whether loops take steps
+    together. Raises CellcError.
     """
     cell, to = _cell(cell), backend(target)
     return to.emit(planned(cell, to, level, memory, scan, diagonals), cell)
@@ -63,16 +63,13 @@ def compile(cell: Cell | str, target: str = "torch", level: str = "O2", memory: 
             kernels: str = "auto") -> type[Any]:  # fmt: skip
     """The class that the emitted file defines, ready to use, with compiled kernels.
 
-    ``kernels``: compiled loops: native, none, or for torch if possible (auto). Raises CellcError.
+    ``kernels``: compiled loops: native, triton, none, or for torch if possible (auto). Raises
+    CellcError.
     """
     cell, to = _cell(cell), backend(target)
     if getattr(to, "inference_only", False):
         fail("no-class", f"for `{target}` there are files, which `emit` gives, and no class")
-    if (compiler := compiling(to, kernels)) is None:
-        return class_from(emit(cell, target, level, memory, scan, diagonals), class_name(cell.name))
-    made = with_compiled(plan(cell, level, memory, compiler.learns_starts, scan, diagonals, True))
-    text, source = compiler.emit_with_kernels(made, cell)
-    return class_from(text, class_name(cell.name), source)
+    return class_of(cell, to, kernels, level, memory, scan, diagonals)
 
 
 def _cell(given: Cell | str) -> Cell:

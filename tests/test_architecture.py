@@ -26,6 +26,7 @@ LAYERS = (
     ("ops",),
     ("frontend", "passes", "backends", "views"),
     ("transforms",),
+    ("classes",),
     ("driver",),
     ("pictures",),
     ("__init__",),

@@ -6,9 +6,8 @@ from importlib import import_module
 from pkgutil import iter_modules
 from types import MappingProxyType
 
-from cellc.backends.base import Backend, CompilesLoops
+from cellc.backends.base import Backend, CompilesLoops, RunsOnDevice
 from cellc.diagnostics import fail
-from cellc.kernels.wanted import wanted
 
 _BACKENDS: dict[str, Backend] = {}
 
@@ -40,18 +39,17 @@ def backend(name: str) -> Backend:
     return _BACKENDS[name]
 
 
-def compiling(to: Backend, kernels: str) -> CompilesLoops | None:
-    """A backend as one whose classes call compiled loops, if they can and these are wanted.
-
-    ``kernels`` is auto, native or none. Raises CellcError ``unknown-kernels`` for another.
-    """
-    choice = wanted(kernels)
-    return to if isinstance(to, CompilesLoops) and choice in to.kernels else None
-
-
 for _found in iter_modules(__path__):
     _module = import_module(f"{__name__}.{_found.name}")
     if hasattr(_module, "BACKEND"):
         register(_module.BACKEND)
 
-__all__ = ["BACKENDS", "Backend", "CompilesLoops", "backend", "compiling", "register", "unregister"]
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "CompilesLoops",
+    "RunsOnDevice",
+    "backend",
+    "register",
+    "unregister",
+]

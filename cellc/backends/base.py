@@ -43,6 +43,20 @@ class CompilesLoops(Backend, Protocol):
     def emit_with_kernels(self, schedule: Schedule, source: Cell) -> tuple[str, str]: ...
 
 
+@runtime_checkable
+class RunsOnDevice(CompilesLoops, Protocol):
+    """A backend whose classes can run as those of another on a GPU.
+
+    Attributes:
+        device: the name of the other.
+    """
+
+    @property
+    def device(self) -> str: ...
+
+    def emit_for_device(self, schedule: Schedule, source: Cell) -> tuple[str, str]: ...
+
+
 class Emitter(RegionWriter):
     """Writes the statements of a schedule's regions, and what surrounds them.
 

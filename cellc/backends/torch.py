@@ -94,13 +94,16 @@ MODULE_ATTRIBUTES = frozenset(
 )
 
 
-def emit(schedule: Schedule, source: Cell, with_kernels: Kernels | None = None) -> tuple[str, str]:
+def emit(
+    schedule: Schedule, source: Cell, with_kernels: Kernels | None = None, on_device: bool = False
+) -> tuple[str, str]:
     """The text of a file with one ``nn.Module``, and that of one with its kernels in C++.
 
     The latter is empty where the schedule has no compiled form. ``source`` is the cell as it
     was written, for documentation and for recognising torch's own cells; ``with_kernels`` makes
-    what runs the schedule's compiled form. Raises CellcError ``reserved-name`` for a parameter
-    that would hide an attribute of ``nn.Module``.
+    what runs the schedule's compiled form. With ``on_device`` calls on a GPU run as another file
+    has it. Raises CellcError ``reserved-name`` for a parameter that would hide an attribute of
+    ``nn.Module``.
     """
     _check_names(source)
     writer = TorchEmitter(schedule, SPELLER)
@@ -113,7 +116,8 @@ def emit(schedule: Schedule, source: Cell, with_kernels: Kernels | None = None) 
     body += lines(runner.attributes)
     for method in _methods(writer, written, twin, runner):
         body += [Blank(), method]
-    head = quote_statements(f"class {class_name(source.name)}(nn.Module):\n    pass")[0]
+    decorator = "@on_device(DEVICE)\n" if on_device and runner.function else ""
+    head = quote_statements(f"{decorator}class {class_name(source.name)}(nn.Module):\n    pass")[0]
     made = Block(head, tuple(body))
     writers = [writer, written, *runner.writers]
     own = [*dict.fromkeys(text for each in writers for text in each.helpers.values())]
@@ -227,6 +231,13 @@ def _methods(
     ]
 
 
+#: What files import of cellc that do not stand alone, by a name that tells.
+_OWN = {
+    "on_device": "from cellc.kernels.device import on_device",
+    "KERNELS": "from cellc.kernels.torch_loops import Kernels, Loop, unprepared",
+}
+
+
 def imports(items: list[Item]) -> list[Item]:
     """The imports that the names of a file need."""
     used = pyast.names_in(items)
@@ -245,11 +256,8 @@ def imports(items: list[Item]) -> list[Item]:
         Blank(),
         *(line for name, text in others.items() if name in used for line in lines(text)),
         *(lines(f"from torch.nn.utils.rnn import {', '.join(packing)}") if packing else []),
-        *(
-            [Blank(), *lines("from cellc.kernels.torch_loops import Kernels, Loop, unprepared")]
-            if "KERNELS" in used
-            else []
-        ),
+        *([Blank()] if used & _OWN.keys() else []),
+        *(line for name, text in _OWN.items() if name in used for line in lines(text)),
     ]
 
 
@@ -301,6 +309,7 @@ class TorchBackend:
     scans_apart: bool = True
     learns_starts: bool = False
     kernels: tuple[str, ...] = ("auto", "native")
+    device: str = "triton"
 
     def emit(self, schedule: Schedule, source: Cell) -> str:
         return emit(schedule, source)[0]
@@ -308,6 +317,10 @@ class TorchBackend:
     def emit_with_kernels(self, schedule: Schedule, source: Cell) -> tuple[str, str]:
         """As ``emit``, with the text of the kernels in C++ that the file calls."""
         return emit(schedule, source)
+
+    def emit_for_device(self, schedule: Schedule, source: Cell) -> tuple[str, str]:
+        """As ``emit_with_kernels``, of a file that runs as one of ``device`` on a GPU."""
+        return emit(schedule, source, on_device=True)
 
 
 BACKEND = TorchBackend()

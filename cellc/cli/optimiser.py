@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated
 
 import typer
@@ -12,8 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from cellc import driver
-from cellc.backends.native.report import report
-from cellc.backends.torch_kernels import loops_of
+from cellc.backends import torch_kernels
+from cellc.backends.native import report as native
+from cellc.backends.triton import report as device
+from cellc.backends.triton.function import loops_of
 from cellc.cli.base import app
 from cellc.cli.options import (
     AsJson,
@@ -41,7 +43,7 @@ from cellc.diagnostics import CellcError
 from cellc.ir import Cell, print_cell, print_schedule
 from cellc.passes.diagonals import choice
 from cellc.passes.pipelines import firings, optimise, steps
-from cellc.passes.plan import gradient, plan, with_compiled
+from cellc.passes.plan import for_device, gradient, plan, with_compiled
 from cellc.views.diff import difference
 from cellc.views.explain import backward, comparison, fired, sentences, turning
 
@@ -134,15 +136,22 @@ def explain(
 def _kernels(
     cell: Cell, level: str, memory: str, scan: str, diagonals: str, sizes: Mapping[str, int]
 ) -> Iterator[str]:
-    """What is compiled for the processor, or why nothing is."""
-    planned = with_compiled(plan(cell, level, memory, False, scan, diagonals, True)).compiled
-    if planned is None:
-        return
-    yield ""
+    """What is compiled for the processor and for a GPU, or why nothing is."""
+    planned = plan(cell, level, memory, False, scan, diagonals, True)
+    threads = os.cpu_count() or 1
+    if (compiled := with_compiled(planned).compiled) is not None:
+        yield ""
+        yield from _told(lambda: native.report(torch_kernels.loops_of(compiled), sizes, threads))
+    if (on_device := for_device(planned).compiled) is not None:
+        yield ""
+        yield from _told(lambda: device.report(loops_of(on_device), sizes))
+
+
+def _told(report: Callable[[], list[str]]) -> list[str]:
     try:
-        yield from report(loops_of(planned), sizes, os.cpu_count() or 1)
+        return report()
     except CellcError as error:
-        yield f"The loops run in Python: {error.diagnostics[0].message}."
+        return [f"The loops run in Python: {error.diagnostics[0].message}."]
 
 
 @app.command("diff")

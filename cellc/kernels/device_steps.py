@@ -55,6 +55,19 @@ def place_of(done, steps, batch, sizes_ptr, RAGGED: tl.constexpr, BACKWARD: tl.c
 
 
 @triton.jit
+def rows_before(done, steps, batch, sizes_ptr, RAGGED: tl.constexpr, BACKWARD: tl.constexpr):
+    """How many rows the step that was done before has; none before the first."""
+    rows = tl.where(done > 0, batch, 0)
+    if RAGGED:
+        t = done - 1
+        if BACKWARD:
+            t = steps - done
+        is_step = (done > 0) & (done <= steps)
+        rows = tl.load(sizes_ptr + t, mask=is_step, other=0).to(tl.int32)
+    return rows
+
+
+@triton.jit
 def advance(table, steps):
     """Tell what comes next that so many steps more are done."""
     tl.store(table + DONE, tl.load(table + DONE) + steps)
@@ -297,9 +310,9 @@ def by_sequence(batch, places):
     return lambda meta: (batch, triton.cdiv(places, meta["BLOCK"]))
 
 
-def last(state, steps, start):
+def like_start(state, start):
     """A state after the last step, in the form in which its start was given."""
-    return state[steps % 2].to(start.dtype, copy=True).reshape(start.shape)
+    return state.to(start.dtype, copy=True).reshape(start.shape)
 
 
 def without_loops(run):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,14 @@ def _defined(statement: ast.stmt) -> Iterator[str]:
         yield statement.name
     elif isinstance(statement, ast.Assign):
         yield from (target.id for target in statement.targets if isinstance(target, ast.Name))
+
+
+def number(module: str, name: str) -> int:
+    """A whole number that a module here defines, as a product of such or as it is."""
+    statement = definitions(module)[name]
+    assert isinstance(statement, ast.Assign)
+    numbers = (node for node in ast.walk(statement.value) if isinstance(node, ast.Constant))
+    return math.prod(node.value for node in numbers if isinstance(node.value, int))
 
 
 def needed(modules: Iterable[str], names: set[str]) -> list[ast.stmt]:

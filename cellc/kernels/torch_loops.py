@@ -68,14 +68,14 @@ class Kernels:
         self._prepared: WeakKeyDictionary[Any, Prepared] = WeakKeyDictionary()
 
     def run(self, choice: str, tensors: Given) -> bool:
-        """Whether to run them: by a choice of auto, native or none, and for these tensors.
+        """Whether to run them: by a choice of auto, native, triton or none, and for these tensors.
 
         Raises CellcError where the choice is native and they cannot be built.
         """
-        if choice == "none":
+        if choice in ("triton", "none"):
             return False
         if choice not in ("auto", "native"):
-            raise ValueError(f"kernels is {choice!r}, not 'auto', 'native' or 'none'")
+            raise ValueError(f"kernels is {choice!r}, not 'auto', 'native', 'triton' or 'none'")
         dtype = _common_type(tensors)
         if dtype is None or not _is_here_and_now():
             return False

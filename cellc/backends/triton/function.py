@@ -27,7 +27,8 @@ class DeviceLoops(FunctionEmitter):
         self, schedule: Schedule, known: dict[str, str] | None = None,
         taken: Iterable[str] = (), saved: Iterable[str] = (), listed: Iterable[str] = (),
     ) -> None:  # fmt: skip
-        super().__init__(schedule, known, taken, saved, listed)
+        own = (f"{self.direction}_{number}" for number in range(len(schedule.loops)))
+        super().__init__(schedule, known, [*taken, "loops", "triton", "tl", *own], saved, listed)
         self.blocks = Blocks(replace(schedule, regions=()), {})
         self.local, self.stored = set(), set()
         self.made: list[DeviceLoop] = []
@@ -81,6 +82,12 @@ class DerivedDeviceLoops(DeviceLoops, DerivedEmitter):
 
     def starts_of(self, state: str, region: Loop) -> list[Item]:
         return []
+
+
+def loops_of(schedule: Schedule) -> list[DeviceLoop]:
+    """The loops of a schedule and of its derivative. Raises CellcError ``missing-spelling``."""
+    nothing = Method("none", ("x",), Block(quote_statements("def none():\n    pass")[0], ()))
+    return DeviceFunction(schedule, "Kernels", nothing, "Function").loops
 
 
 class DeviceFunction(GradientFunction):
@@ -140,7 +147,12 @@ class DeviceFunction(GradientFunction):
         assert isinstance(self.derived, DeviceLoops)
         return (self.writer, self.derived)
 
+    @property
+    def loops(self) -> list[DeviceLoop]:
+        """The loops of the cell and of its derivative."""
+        return [loop for writer in self.writers for loop in writer.made]
+
     def items(self) -> list[Item]:
         """The statements of the emitted file: kernels, loops, and the function that calls them."""
-        found = [item for w in self.writers for made in w.made for item in made.items()]
+        found = [item for loop in self.loops for item in loop.items()]
         return [*found, self.block]

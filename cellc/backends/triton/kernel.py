@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterable, Sequence
 
 from cellc.backends import pyast
+from cellc.backends.native.places import ZERO
 from cellc.backends.native.stages import Lanes, Stage, Whole
 from cellc.backends.pyast import Item, Line, lines, quote, quote_statements
 from cellc.backends.triton.step import ONE, Read
@@ -32,6 +33,7 @@ class Kernel(Tiles):
         row, here: what the rows of a step are called, and what tells which of them there are.
         time, earlier: what the number of the step is called, and the rows of the step before.
         there: what tells which sequences there are.
+        moved: how many numbers, and wide ones, a step reads and writes for each sequence.
     """
 
     kind: str
@@ -43,6 +45,7 @@ class Kernel(Tiles):
         super().__init__(loop, lengths)
         self.name = name
         self.pointers: dict[str, str] = {}
+        self.moved = {"numbers": ZERO, "wide numbers": ZERO}
         self.starts: list[Item] = []
         self.sizes: list[str] = []
 
@@ -61,6 +64,10 @@ class Kernel(Tiles):
         self.pointers[own] = f"{own}_ptr"
         return f"{own}_ptr"
 
+    def move(self, kind: str, read: Read) -> None:
+        """Count what a step reads or writes for each sequence, in numbers or in wide ones."""
+        self.moved[kind] = self.moved[kind] + read.length
+
     def loaded(self, source: str, known: str) -> str:
         """What is at some places, zero where there is nothing."""
         return f"tl.load({source}, mask={known}, other=0.0)"
@@ -74,6 +81,7 @@ class Kernel(Tiles):
             return None
         pointer = self.pointer(self.values.ids[name])
         if name in outside.rows:
+            self.move("numbers", read)
             source = f"{pointer} + {self.row}*{self.places(read)}"
             return self.loaded(source, f"{self.here} & {inside}")
         if name in outside.held:
@@ -84,6 +92,7 @@ class Kernel(Tiles):
         """A state that is another value one step before, at the first step what it starts as."""
         name, there = read.segment.value, f"{self.here} & {self.mask(read.length)}"
         ids, places = self.values.ids, self.places(read)
+        self.move("numbers", read)
         source = self.pointer(ids[self.values.outside.shifts[name]])
         earlier = self.loaded(f"{source} + {self.earlier}*{places}", f"{there} & ({self.time} > 0)")
         begin = f"{self.pointer(ids[name])} + sequence*{places} + {self.earlier}*0"
@@ -103,6 +112,7 @@ class Kernel(Tiles):
     def store_output(self, read: Read, name: str, value: ast.expr) -> None:
         """The statement that writes a value for the caller, or for the derivative alone."""
         pointer = self.pointer(output(self.values, name))
+        self.move("numbers", read)
         target = f"{pointer} + {self.row}*{self.places(read)}"
         mask = f"{self.here} & {self.mask(read.length)}"
         written = lines(f"tl.store({target}, v.to(NUMBER), mask={mask})", v=typed(value))

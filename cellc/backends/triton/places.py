@@ -149,6 +149,33 @@ class Between:
         return {gemm.value: gemm for gemm in self.products}
 
     @cached_property
+    def followed(self) -> dict[str, Gemm]:
+        """States that are, after a step, what a product gives: that they are read from its place.
+
+        So it is for the cotangents of most states. A product overwrites what it gave in the step
+        before, and gives something for rows that are not in the step: all reads come before it,
+        and rows only join, as they do on the way back.
+        """
+        found: dict[str, Gemm] = {}
+        for state in self.loop.carries if self.loop.backward else ():
+            gemm = self.given.get(self.nexts[state])
+            if gemm is None or gemm.added is not None or state in self.vectors:
+                continue
+            places = [k for k, each in enumerate(self.step.launches) if gemm in each.products]
+            if all(place < places[0] for place in self._readers(state)):
+                found[state] = gemm
+        return found
+
+    def _readers(self, name: str) -> Iterator[int]:
+        """The numbers of the launches that read a value."""
+        for number, launch in enumerate(self.step.launches):
+            read = {each for stage in launch.stages for each in self._read(stage)}
+            if launch.alone:
+                read |= set(self._varying(launch.alone))
+            if name in read:
+                yield number
+
+    @cached_property
     def local(self) -> tuple[str, ...]:
         """Computed values that another launch reads than that which makes them."""
         found: dict[str, None] = {}

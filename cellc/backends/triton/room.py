@@ -55,7 +55,9 @@ class Room:
         """What stays in place: what it is called, which numbers it has, and its shape."""
         loop = self.loop
         for state in loop.loop.carries:
-            yield buffer(loop, state, "state"), "wide_numbers", ["2", "m.batch", loop.size(state)]
+            sides = [] if state in self.between.followed else ["2"]
+            shape = [*sides, "m.batch", loop.size(state)]
+            yield buffer(loop, state, "state"), "wide_numbers", shape
         for name in self.between.vectors:
             sides = ["2"] if name in loop.loop.carries else []
             yield buffer(loop, name, "vector"), "numbers", [*sides, *self._shape(name)]
@@ -103,7 +105,8 @@ class Room:
             found += lines(f"m.{target}.copy_({loop.ids[name]}.reshape(-1))")
         for state in loop.loop.carries:
             start = f"{loop.ids[state]}_start.reshape(m.batch, -1)"
-            found += lines(f"m.{loop.ids[state]}[0].copy_({start})")
+            side = "" if state in self.between.followed else "[0]"
+            found += lines(f"m.{loop.ids[state]}{side}.copy_({start})")
             if state in self.between.vectors:
                 blocks = self.between.vectors[state]
                 if blocks is not None:
@@ -126,7 +129,11 @@ class Room:
         found = []
         for state in self.loop.loop.carries:
             own = self.loop.ids[state]
-            found.append(f"last(m.{own}, call.steps, {own}_start)")
+            source = f"m.{own}[call.steps % 2]"
+            if (gemm := self.between.followed.get(state)) is not None:
+                turned = ".transpose(0, 1)" if self.between.blocks(gemm) else ""
+                source = f"m.{buffer(self.loop, gemm.value, 'product')}{turned}"
+            found.append(f"like_start({source}, {own}_start)")
         return found
 
 

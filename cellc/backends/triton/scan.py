@@ -19,7 +19,7 @@ from cellc.backends.triton.values import LoopValues, text_of
 from cellc.ir import Scan
 
 #: Steps, places and warps of a block.
-WAYS = ((64, 32, 4), (128, 32, 4), (64, 64, 4), (32, 64, 2), (256, 16, 4), (16, 128, 4))
+WAYS = ((64, 32, 4), (128, 32, 4), (32, 64, 4), (32, 32, 1))
 
 
 class ScanKernel(Kernel):

@@ -25,11 +25,11 @@ from cellc.backends.triton.places import Blocks
 from cellc.backends.triton.step import Launch, Read
 from cellc.backends.triton.values import LoopValues, text_of, times
 from cellc.ir import Dim
-from cellc.kernels.sources import definitions
+from cellc.kernels.sources import number
 
 #: Ways for numbers that do not depend on each other within a step, and for whole rows.
-SHARED = ((1, 256, 4), (1, 128, 4), (1, 512, 4), (4, 128, 4), (8, 64, 4))
-BY_ROWS = ((1, 0, 4), (1, 0, 2), (1, 0, 8))
+SHARED = ((1, 128, 4), (1, 256, 4), (4, 128, 4))
+BY_ROWS = ((1, 0, 4), (1, 0, 8))
 
 
 class StepKernel(Kernel):
@@ -65,6 +65,9 @@ class StepKernel(Kernel):
         name = read.segment.value
         if (found := self.of_call(read)) is not None:
             return found
+        self.move("numbers" if self.is_product(name) else "wide numbers", read)
+        if name in self.values.between.followed:
+            return self._followed(read)
         if name in self.values.loop.carries:
             source = f"{self._buffer(name, 'state')} + (now + sequence)*{self.places(read)}"
         elif self.is_product(name):
@@ -72,6 +75,17 @@ class StepKernel(Kernel):
         else:
             source = f"{self._buffer(name, 'local')} + sequence*{self.places(read)}"
         return self.loaded(source, f"there & {self.mask(read.length)}")
+
+    def _followed(self, read: Read) -> str:
+        """A state that a product gave in the step before; of rows that join, what it starts as."""
+        name, inside = read.segment.value, self.mask(read.length)
+        gemm = self.values.between.followed[name]
+        own = Read(Segment(gemm.value, read.segment.start), read.length)
+        given = self.loaded(self._of_product(own), f"(sequence < joined) & {inside}")
+        start = f"{self._buffer(name, 'state')} + sequence*{self.places(read)}"
+        return (
+            f"({given}.to(REAL) + {self.loaded(start, f'(sequence >= joined) & there & {inside}')})"
+        )
 
     def _buffer(self, name: str, kind: str) -> str:
         """The argument with an address that stays."""
@@ -106,12 +120,13 @@ class StepKernel(Kernel):
         if name in outside.outputs:
             self.store_output(read, name, value)
         for state in self.values.loop.carries:
-            if outside.nexts[state] == name:
+            if outside.nexts[state] == name and state not in between.followed:
                 self._store_state(state, read, value)
         here = f"here & {self.mask(read.length)}"
         if name in between.vectors:
             self._store_vector(read, value, "", here)
         if name in between.local and not self._is_there(name):
+            self.move("wide numbers", read)
             target = f"{self._buffer(name, 'local')} + sequence*{self.places(read)}"
             self.items += lines(f"tl.store({target}, v, mask={here})", v=typed(value))
 
@@ -124,6 +139,7 @@ class StepKernel(Kernel):
         """The next value of a state, on the other side; of rows not in the step, the present."""
         own = Read(Segment(state, read.segment.start), read.length)
         kept = quote("tl.where(here, v, old)", v=value, old=self.value(own))
+        self.move("wide numbers", read)
         later = self.values.ids.fresh(f"{self.values.ids[state]}_later")
         self.items.append(Line(pyast.assign(later, kept)))
         target = f"{self._buffer(state, 'state')} + (later + sequence)*{self.places(own)}"
@@ -136,6 +152,7 @@ class StepKernel(Kernel):
         """A value in the place from which products read it; a state, on a side."""
         name = read.segment.value
         blocks, target = self.values.between.vectors[name], self._buffer(name, "vector")
+        self.move("numbers", read)
         if blocks is None:
             row = f"({side} + sequence)" if side else "sequence"
             place = f"{row}*{self.places(read)}"
@@ -158,6 +175,7 @@ class StepKernel(Kernel):
             steps = tl.load(table + STEPS)
             sizes_ptr = tl.load(table + SIZES).to(tl.pointer_type(tl.int64))
             moment, first, rows, before = place_of(done, steps, batch, sizes_ptr, RAGGED, {back})
+            joined = rows_before(done, steps, batch, sizes_ptr, RAGGED, {back})
             now = (done % 2)*batch
             later = batch - now
             sequence = (tl.program_id(0)*ROWS + tl.arange(0, ROWS))[:, None].to(tl.int64)
@@ -194,10 +212,8 @@ class StepKernel(Kernel):
         return self.launched(grid, given, "m.flags", "power_of_2", "")
 
 
-_first = definitions("device_steps")["FIRST_ADDRESS"]
-assert isinstance(_first, ast.Assign)
 #: Where addresses begin in the table of a call.
-FIRST: int = ast.literal_eval(_first.value)
+FIRST = number("device_steps", "FIRST_ADDRESS")
 
 
 def buffer(loop: LoopValues, name: str, kind: str) -> str:
