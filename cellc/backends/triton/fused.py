@@ -29,7 +29,7 @@ from cellc.ir import Dim
 #: Ways for a loop without products, for one with products, whose tiles have at least 16 rows, and
 #: for one that has sums over places instead.
 CHANNELS = ((1, 32, 1), (1, 128, 4), (4, 32, 1))
-WITH_PRODUCTS = ((16, 0, 4), (16, 0, 8))
+WITH_PRODUCTS = ((16, 0, 4), (16, 0, 8), (16, 0, 16))
 WITH_SUMS = ((1, 0, 4), (1, 0, 8))
 
 

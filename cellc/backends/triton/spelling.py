@@ -46,8 +46,8 @@ SPELLER = Speller("triton", "tl", OWN, mode="TRAINING")
 _WORDS = """
 tl triton torch table step batch steps sizes sizes_ptr moment first rows before now later sequence
 row here there done begin nth joined carry factor term factors terms earlier moment_before
-row_before earlier_before here_before ROWS KEEP RAGGED TRAINING NUMBER REAL PRECISION self call m keep
-training loops range
+row_before earlier_before here_before ROWS KEEP RAGGED TRAINING NUMBER REAL PRECISION self call m
+keep training loops range
 """
 _NUMBERED = ("", "_one", *(f"_{number}" for number in range(1, 100)))
 #: What the functions that emitted files contain are called, and the names within kernels.
