@@ -6,6 +6,7 @@
 # make random  prove the passes on CELLS random cells
 # make docs    regenerate docs/ops.md, docs/zoo.md and the pictures
 # make bench   compare emitted code and compiled kernels with what there is otherwise
+# make bench-gpu  kernels on a CUDA device beside cuDNN; in under eight minutes
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -13,7 +14,7 @@ BIN := .venv/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo numpy zoo test test-all random docs bench format clean
+.PHONY: demo numpy zoo test test-all random docs bench bench-gpu format clean
 
 demo: .venv/demo
 	$(BIN)/python examples/japanese_vowels.py
@@ -49,6 +50,9 @@ bench: .venv/dev
 	$(BIN)/python benchmarks/compile_time.py
 	$(BIN)/python benchmarks/drawing.py
 	$(BIN)/python benchmarks/kernels.py --inductor
+
+bench-gpu: .venv/dev
+	$(BIN)/python benchmarks/gpu.py --json benchmarks/results/gpu.json --markdown benchmarks/results/gpu.md
 
 format: .venv/dev
 	$(BIN)/ruff check --fix .

@@ -93,7 +93,7 @@ class Process:
         self.process.wait()
 
 
-class Session:
+class Measuring:
     """Does tasks in the processes that this takes, and keeps what they give."""
 
     def __init__(self, interpret: bool, budget: Budget, say: Callable[[str], None]) -> None:
@@ -153,18 +153,18 @@ class Session:
             self.process = None
 
 
-def in_order(session: Session, todo: list[Task]) -> None:
+def in_order(measuring: Measuring, todo: list[Task]) -> None:
     """Do all: checks first, but those that would take too much of the time at the end."""
     late: list[Task] = []
-    budget = session.budget
+    budget = measuring.budget
     for task in todo:
         if task.kind == "check" and budget.used > CHECKING * budget.total:
             late.append(task)
             continue
-        session.do(task)
+        measuring.do(task)
     for task in late:
-        session.do(task)
-    session.end()
+        measuring.do(task)
+    measuring.end()
 
 
 def arguments() -> argparse.Namespace:
@@ -202,19 +202,19 @@ def main() -> int:
     """Check, measure, report; the exit status."""
     asked = arguments()
     budget = Budget(60 * asked.minutes)
-    session = Session(
+    measuring = Measuring(
         asked.interpret, budget, lambda text: print(f"[{budget.used:4.0f} s] {text}", flush=True)
     )
-    if not session.begin():
-        print(session.refusal)
+    if not measuring.begin():
+        print(measuring.refusal)
         return 2
-    assert session.device is not None
-    facts = ", ".join(f"{name} {value}" for name, value in session.device.facts.items())
-    session.say(f"{session.device.name}: {facts}")
-    in_order(session, tasks(asked.quick, asked.interpret))
-    found = session.found
-    write(asked, session.device, found)
-    print(printed(session.device, found, asked.interpret))
+    assert measuring.device is not None
+    facts = ", ".join(f"{name} {value}" for name, value in measuring.device.facts.items())
+    measuring.say(f"{measuring.device.name}: {facts}")
+    in_order(measuring, tasks(asked.quick, asked.interpret))
+    found = measuring.found
+    write(asked, measuring.device, found)
+    print(printed(measuring.device, found, asked.interpret))
     return int(any(map(wrong, found.checks)) or any(map(wrong, found.rows)))
 
 

@@ -72,7 +72,7 @@ def _same_numbers(other: Pass, own: Pass) -> Pass:
 
 
 def results(one: Pass) -> Results:
-    """Outputs, last states, and the gradients of random sums of both.
+    """Outputs, last states, and the gradients of random sums of both; outputs without them too.
 
     The weights of the sums are eighths, which all types of numbers have.
     """
@@ -83,7 +83,7 @@ def results(one: Pass) -> Results:
         for value in (outputs, *states)
     ]
     gradients = torch.autograd.grad([outputs, *states], one.wanted, slopes)
-    kept = {"outputs": [outputs], "states": states, "gradients": list(gradients)}
+    kept = {"outputs": [outputs, one.forward()], "states": states, "gradients": list(gradients)}
     return {name: [value.detach() for value in values] for name, values in kept.items()}
 
 

@@ -63,7 +63,7 @@ def times(value: float | None) -> str:
 
 HEADS = (
     "cell", "type", "size", "mode", "us/step", "against", "us/step of it", "ratio",
-    "us/step less input product", "ratio of these", "plain loop/own", "notes",
+    "us/step less GEMM of inputs", "ratio of these", "plain loop (T=128)/own", "notes",
 )  # fmt: skip
 CHECK_HEADS = ("cell", "type", "size", "outputs", "states", "gradients", "same twice", "passed")
 SUMMARY = ("cell", "type", "mode", "against", "rows", "mean ratio", "least", "largest")
@@ -113,7 +113,7 @@ def summary(rows: Sequence[Row]) -> list[list[str]]:
 PROSE = """
 Times are medians, in microseconds per step of the sequence, first calls apart; competitors run in
 turn. *Forward* is a pass without gradients, *training* a pass and the gradients by inputs and
-all parameters. A ratio above 1 means that cellc is the faster one. *Less input product*: the time
+all parameters. A ratio above 1 means that cellc is the faster one. *Less GEMM of inputs*: the time
 of the products of the inputs, measured beside it as library calls, is subtracted from both. The
 *plain loop* is the emitted loop in Python with autograd, over 128 steps. Behind torch's module
 stands the algorithm of cuDNN, by torch's own rule; forward / backward where they differ. A module
@@ -157,7 +157,12 @@ def parts(device: Device, found: Found, interpret: bool) -> Iterator[str]:
     yield from ("", PROSE, "")
     yield from ([MEANINGLESS, ""] if interpret else [])
     if found.left:
-        yield from ("## No time was left for", "", *left_out(found.left), "")
+        yield from (
+            "## Not done: time was up, or too many processes ended",
+            "",
+            *left_out(found.left),
+            "",
+        )
     if found.checks:
         passed = sum(check.passed for check in found.checks)
         yield f"## Checks: {passed} of {len(found.checks)} passed"

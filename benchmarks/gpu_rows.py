@@ -39,6 +39,7 @@ class Bench:
         first = self.clock.warmed(run)
         runs: dict[str, Run] = {"own": run}
         if peer is not None:
+            peer.module.train(mode == "training")  # cuDNN does less where it is not
             runs["peer"] = peer.run(mode)
         runs["product"] = products(point, mode, self.clock.device)
         for name in runs:

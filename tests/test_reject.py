@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,8 +103,17 @@ def _build(folder: Path, compiler: str | None, store: str = "store") -> object:
         return library("int no_kernel;", 32)
 
 
+def _without_triton() -> object:
+    """A class that nothing has made before, where Triton cannot be imported."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "triton", None)
+        text = "cell no_triton\ninput x[H]\nstate h[H]\nh' = tanh(U·h + x)\noutput h'"
+        return cellc.compile(cellc.parse(text), target="triton")
+
+
 CAUSED: dict[str, Callable[[Path], object]] = {
     "unknown-kernels": lambda folder: cellc.compile("gru", kernels="fast"),
+    "no-triton": lambda folder: _without_triton(),
     "no-compiler": lambda folder: _build(folder, None),
     "kernel-build": lambda folder: _build(folder, "#!/bin/sh\necho it cannot >&2\nexit 1\n"),
     "kernel-store": lambda folder: _build(folder, "#!/bin/sh\nexit 0\n", "file/store"),

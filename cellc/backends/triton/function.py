@@ -42,7 +42,9 @@ class DeviceLoops(FunctionEmitter):
         always = self.needed_later(region)
         saved = [n for n in region.values if n in self.saved and n not in always]
         name = f"{self.direction}_{len(self.made)}"
-        made = DeviceLoop(self.schedule, region, name, always, saved)
+        known = {n: self.ids[n].removesuffix("_all") for n, node in self.cell.nodes.items()
+                 if node.op.leaf and n.isdigit()}  # fmt: skip
+        made = DeviceLoop(self.schedule, region, name, always, saved, known)
         self.made.append(made)
         start = [line for s in region.carries for line in self.starts_of(s, region)]
         self.region = None

@@ -32,13 +32,14 @@ class Kernel(Tiles):
     Attributes:
         row, here: what the rows of a step are called, and what tells which of them there are.
         time, earlier: what the number of the step is called, and the rows of the step before.
-        there: what tells which sequences there are.
+        first: what the rows of starts are called. there: what tells which sequences there are.
         moved: how many numbers, and wide ones, a step reads and writes for each sequence.
     """
 
     kind: str
     ways: Ways
     is_shared = False
+    first = "sequence"
     row, here, time, earlier, there = "row", "here", "moment", "(before + sequence)", "there & "
 
     def __init__(self, loop: LoopValues, name: str, lengths: Sequence[Dim]) -> None:
@@ -95,7 +96,7 @@ class Kernel(Tiles):
         self.move("numbers", read)
         source = self.pointer(ids[self.values.outside.shifts[name]])
         earlier = self.loaded(f"{source} + {self.earlier}*{places}", f"{there} & ({self.time} > 0)")
-        begin = f"{self.pointer(ids[name])} + sequence*{places} + {self.earlier}*0"
+        begin = f"{self.pointer(ids[name])} + {self.first}*{places}"
         start = self.loaded(begin, f"{there} & ({self.time} == 0)")
         return f"({earlier} + {start})"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from cellc.backends import pyast
 from cellc.backends.native.places import size_of
@@ -32,9 +32,9 @@ class DeviceLoop(LoopValues):
 
     def __init__(
         self, schedule: Schedule, loop: Loop, name: str,
-        always: Iterable[str], saved: Iterable[str],
+        always: Iterable[str], saved: Iterable[str], known: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(schedule, loop, name, always, saved)
+        super().__init__(schedule, loop, name, always, saved, known)
         self.room = Room(self)
         self.inside = self._inside()
         self.kernels: list[StepKernel | None] = []

@@ -25,7 +25,7 @@ WAYS = ((64, 32, 4), (128, 32, 4), (32, 64, 4), (32, 32, 1))
 class ScanKernel(Kernel):
     """Writes the kernel. Raises NotInside."""
 
-    kind, ways, there = "scan", WAYS, ""
+    kind, ways, there, first = "scan", WAYS, "", "(sequence + 0*nth)"
 
     def __init__(self, loop: LoopValues) -> None:
         assert isinstance(loop.loop, Scan)

@@ -30,6 +30,8 @@ from cellc.kernels.sources import number
 #: Ways for numbers that do not depend on each other within a step, and for whole rows.
 SHARED = ((1, 128, 4), (1, 256, 4), (4, 128, 4))
 BY_ROWS = ((1, 0, 4), (1, 0, 8))
+#: So many values are told by name.
+MOST_NAMES = 6
 
 
 class StepKernel(Kernel):
@@ -202,7 +204,8 @@ class StepKernel(Kernel):
         way = "backward" if self.values.loop.backward else "forward"
         made = [read for stage in self.launch.stages for read in self.step.made(stage)]
         names = dict.fromkeys(self.values.ids[read.segment.value] for read in made)
-        return f"One step {way}: {', '.join(names) or 'what is handed on'}."
+        told = ", ".join(names) if len(names) <= MOST_NAMES else f"{len(names)} values"
+        return f"One step {way}: {told or 'what is handed on'}."
 
     def call(self) -> Item:
         """The launch of the kernel."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from cellc.backends import pyast
@@ -29,19 +30,20 @@ class LoopValues(RegionWriter):
     """A loop's values: what they are called, where they are, and how they are computed.
 
     ``always`` are values of it that are read outside, ``saved`` those that only the derivative
-    reads, ``name`` is what its kernels begin with.
+    reads, ``name`` is what its kernels begin with. Values ``known`` have names already.
     """
 
     def __init__(
         self, schedule: Schedule, loop: Loop, name: str,
-        always: Iterable[str], saved: Iterable[str],
+        always: Iterable[str], saved: Iterable[str], known: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         schedule = replace(schedule, cell=with_known_sizes(schedule.cell))
-        if taken := TAKEN.intersection(schedule.cell.dims):
-            fail("missing-spelling", f"in kernels no dimension can be called `{min(taken)}`")
+        if dims := TAKEN.intersection(schedule.cell.dims):
+            fail("missing-spelling", f"in kernels no dimension can be called `{min(dims)}`")
         named = [ascii_name(n) for n in schedule.cell.nodes if not n.isdigit()]
         derived = [f"{name}_{ending}" for name in named for ending in ENDINGS]
-        super().__init__(schedule, SPELLER, taken=[*TAKEN, *derived])
+        taken = {*TAKEN, *derived, *schedule.cell.dims}
+        super().__init__(schedule, SPELLER, _free(known or {}, taken), taken)
         self.loop, self.name, self.region = loop, name, loop
         always, saved = tuple(always), tuple(saved)
         self.step = DeviceStep(self.cell, loop, frozenset([*always, *saved]))
@@ -59,6 +61,12 @@ class LoopValues(RegionWriter):
     def size(self, name: str) -> str:
         """How many numbers a row of a value has, as an expression."""
         return text_of(size_of(self.cell.nodes[name]))
+
+
+def _free(known: Mapping[str, str], taken: Container[str]) -> dict[str, str]:
+    """Names that values have already, those that nothing else has."""
+    counts = Counter(known.values())
+    return {n: own for n, own in known.items() if counts[own] == 1 and own not in taken}
 
 
 class Tiles:
