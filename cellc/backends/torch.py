@@ -233,7 +233,7 @@ def _methods(
 
 #: What files import of cellc that do not stand alone, by a name that tells.
 _OWN = {
-    "on_device": "from cellc.kernels.device import on_device",
+    "DEVICE": "from cellc.kernels.device import on_device",
     "KERNELS": "from cellc.kernels.torch_loops import Kernels, Loop, unprepared",
 }
 
