@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 import cellc
+from cellc.backends import pyast
+from cellc.backends.triton.function import loops_of
 from cellc.ir import NOWHERE, Cell, parse_schedule, print_cell, print_schedule, verify
 from cellc.ops import TABLE
 from cellc.passes.algebra import Algebra, Combine
@@ -24,7 +26,7 @@ from cellc.passes.hoist import RegroupSums, SplitProducts
 from cellc.passes.join_products import JoinProducts
 from cellc.passes.known_factors import KnownFactors
 from cellc.passes.pipelines import firings, optimise
-from cellc.passes.plan import plan
+from cellc.passes.plan import for_device, plan
 from cellc.passes.saving import derived_cell, saved_values
 from cellc.passes.share_complement import ShareComplement
 from cellc.passes.strength import Strength
@@ -179,6 +181,16 @@ def test_known_factors_leave_the_loop(golden: Callable[[Path, str], None]) -> No
 @pytest.mark.parametrize("name", ["rnn", "lstm", "gru"])
 def test_emitted_text(name: str, target: str, golden: Callable[[Path, str], None]) -> None:
     golden(GOLDEN / target / f"{name}.py.txt", cellc.emit(cellc.load(name), target))
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "g_lstm", "layernorm_lstm", "min_gru"])
+def test_emitted_kernels(name: str, golden: Callable[[Path, str], None]) -> None:
+    """The kernels of both directions, and the functions that launch them."""
+    planned = for_device(plan(cellc.load(name), "O2", "balanced", False, "auto", apart=True))
+    assert planned.compiled is not None
+    loops = loops_of(planned.compiled)
+    text = pyast.write(item for loop in loops for item in loop.items())
+    golden(GOLDEN / "triton" / f"{name}.py.txt", text)
 
 
 @pytest.mark.parametrize(

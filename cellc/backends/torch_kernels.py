@@ -17,7 +17,7 @@ from cellc.backends.native.unit import unit
 from cellc.backends.pyast import Blank, Block, Item, Line, Remark, lines, quote, quote_statements
 from cellc.backends.spelling import dimension
 from cellc.backends.torch_derived import DerivedEmitter, FunctionEmitter
-from cellc.backends.torch_function import GradientFunction, static
+from cellc.backends.torch_function import GradientFunction
 from cellc.backends.torch_method import Method
 from cellc.ir import NOWHERE, Loop, Schedule
 from cellc.ir.types import sequence_axis
@@ -235,21 +235,6 @@ class KernelFunction(GradientFunction):
         self.preparing = Block(quote_statements(head)[0], tuple(body))
         return super()._forward(core)
 
-    def _apply(self) -> Item:
-        """What autograd calls.
-
-        Where there is a ``setup_context`` instead, it inspects a signature at every call, which
-        takes 60 microseconds.
-        """
-        body = lines(
-            f"""
-            results = {self.name}.{self.runs}(*given)
-            {self.name}.{self.keeps}(ctx, given, results)
-            return results
-            """
-        )
-        return static("def forward(ctx, *given)", body)
-
     @property
     def writers(self) -> tuple[CompiledLoops, ...]:
         assert isinstance(self.writer, CompiledLoops)
@@ -266,7 +251,7 @@ class KernelFunction(GradientFunction):
         defined = [item for writer in self.writers for item in writer.definitions()]
         first, *rest = self.block.body
         block = replace(
-            self.block, body=(first, Blank(), self.preparing, Blank(), self._apply(), *rest)
+            self.block, body=(first, Blank(), self.preparing, Blank(), self.applied(), *rest)
         )
         return (*lines("KERNELS = Kernels(SOURCE)"), *defined, Blank(2), block)
 

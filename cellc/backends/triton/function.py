@@ -9,7 +9,7 @@ from dataclasses import replace
 from cellc.backends import pyast
 from cellc.backends.axes import word
 from cellc.backends.blocks import Blocks
-from cellc.backends.pyast import Block, Item, lines, quote_statements
+from cellc.backends.pyast import Blank, Block, Item, lines, quote_statements
 from cellc.backends.torch_derived import DerivedEmitter, FunctionEmitter
 from cellc.backends.torch_function import GradientFunction
 from cellc.backends.torch_method import Method
@@ -99,6 +99,7 @@ class DeviceFunction(GradientFunction):
     """
 
     forward_emitter, derived_emitter = DeviceLoops, DerivedDeviceLoops
+    runs, keeps = "run", "keep_for_backward"
 
     def __init__(self, schedule: Schedule, name: str, plain: Method, other: str) -> None:
         self.plain, self.other = plain, other
@@ -135,7 +136,7 @@ class DeviceFunction(GradientFunction):
                 if wants_slopes({looped}):
                     results = without_autocast({self.name}.apply, given, True)
                 else:
-                    results = without_autocast({self.name}.forward, given, False)
+                    results = without_autocast({self.name}.{self.runs}, given, False)
                 return (results[:{outputs}], results[{outputs}:{outputs + len(states)}])
                 """
             ),
@@ -157,4 +158,5 @@ class DeviceFunction(GradientFunction):
     def items(self) -> list[Item]:
         """The statements of the emitted file: kernels, loops, and the function that calls them."""
         found = [item for loop in self.loops for item in loop.items()]
-        return [*found, self.block]
+        first, *rest = self.block.body
+        return [*found, replace(self.block, body=(first, Blank(), self.applied(), *rest))]
