@@ -56,6 +56,7 @@ class FusedKernel(Kernel):
         if self.blocks and (sums or not self._fits_blocks()):
             raise NotInside
         self.tiles: dict[str, tuple[Dim, Dim]] = {}
+        self.taken, self.ahead = list[Item](), list[Item]()
         self._states()
         for launch in launches:
             for gemm in launch.products:
@@ -79,6 +80,28 @@ class FusedKernel(Kernel):
         if found is None:
             raise NotInside
         return found
+
+    def value(self, read: Read) -> ast.expr:
+        """As ever; what is known of all steps is loaded a step ahead, so that no step waits."""
+        name, outside = read.segment.value, self.values.outside
+        if read in self.registers or name not in (*outside.rows, *outside.shifts):
+            return super().value(read)
+        self._look("_ahead")
+        loaded = quote(self.load(read))
+        self._look("")
+        items, self.items = self.items, self.taken
+        own = self.hold(read, loaded, self.values.comment(name))
+        self.items = items
+        ahead = f"{own}_ahead"
+        self.ahead.append(Line(pyast.assign(ahead, loaded)))
+        here = quote(f"{ahead} != 0" if self.values.is_boolean(name) else f"{ahead}.to(REAL)")
+        self.taken[-1] = Line(pyast.assign(own, here), self.values.comment(name))
+        return pyast.name(own)
+
+    def _look(self, ending: str) -> None:
+        """Look at the step that is done, or with an ending at the next."""
+        self.time, self.row, self.here = f"moment{ending}", f"row{ending}", f"here{ending}"
+        self.earlier = f"(before{ending} + sequence)"
 
     # states
 
@@ -180,20 +203,15 @@ class FusedKernel(Kernel):
             there = sequence < batch
             """
         )
-        step = lines(
-            f"""
-            moment, first, rows, before = place_of(done, steps, batch, sizes_ptr, RAGGED, {back})
-            row = first + sequence
-            here = sequence < rows
-            """
-        )
+        step = [*_place("done", "", back), *self.taken]
+        step += [*_place("done + 1", "_ahead", back), *self.ahead] if self.ahead else []
+        before += [*self.lane_items(), *self.starts, *_place("0", "_ahead", back), *self.ahead]
         after = [line for state in self.values.loop.carries for line in self._ended(state)]
         head = quote_statements("for done in range(steps):\n    pass")[0]
         each = Block(head, (*step, *self.items))
         way = "backward" if back else "forward"
         text = f"All steps {way}: weights are loaded once, states stay in registers."
-        parts = [*before, *self.lane_items(), *self.starts, each, *after]
-        body = [pyast.docstring(text), *without_unused(parts)]
+        body = [pyast.docstring(text), *without_unused([*before, each, *after])]
         given = ["sizes_ptr", "steps", "batch", *self.pointers.values()]
         return Block(jitted(self.name, [*given, *self.constants(body)]), tuple(body))
 
@@ -213,6 +231,18 @@ class FusedKernel(Kernel):
         wide = "tile" if self.gemms else "power_of_2"
         size = "" if self.blocks is None else text_of(self.blocks.outputs)
         return self.launched(grid, given, "call.flags", wide, size)
+
+
+def _place(done: str, ending: str, back: bool) -> list[Item]:
+    """The statements that find a step by how many are done, with names that end so."""
+    return lines(
+        f"""
+        moment{ending}, first{ending}, rows{ending}, before{ending} = place_of(
+            {done}, steps, batch, sizes_ptr, RAGGED, {back})
+        row{ending} = first{ending} + sequence
+        here{ending} = sequence < rows{ending}
+        """
+    )
 
 
 def _lengths(loop: LoopValues) -> list[Dim]:

@@ -22,6 +22,10 @@ from cellc.ir import Scan
 WAYS = ((64, 32, 4), (128, 32, 4), (32, 64, 4), (32, 32, 1))
 
 
+#: How many blocks are in flight: one is computed while those after it are loaded.
+AHEAD = 3
+
+
 class ScanKernel(Kernel):
     """Writes the kernel. Raises NotInside."""
 
@@ -159,7 +163,8 @@ class ScanKernel(Kernel):
             *self.items,
         ]
         count = "steps + 1" if back else "steps"
-        head = quote_statements(f"for begin in range(0, {count}, ROWS):\n    pass")[0]
+        blocks = f"tl.range(0, {count}, ROWS, num_stages={AHEAD})"
+        head = quote_statements(f"for begin in {blocks}:\n    pass")[0]
         after = lines(f"tl.store({end} + sequence*{place}, carry.to(NUMBER), mask=inside)")
         each = Block(head, tuple(without_unused(step, {"carry"})))
         text = "All steps, a block at once; what they have in common goes from block to block."

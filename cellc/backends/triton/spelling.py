@@ -47,7 +47,7 @@ _WORDS = """
 tl triton torch table step batch steps sizes sizes_ptr moment first rows before now later sequence
 row here there done begin nth joined carry factor term factors terms earlier moment_before
 row_before earlier_before here_before ROWS KEEP RAGGED TRAINING NUMBER REAL PRECISION self call m
-keep training loops range
+keep training loops range moment_ahead first_ahead rows_ahead before_ahead row_ahead here_ahead
 """
 _NUMBERED = ("", "_one", *(f"_{number}" for number in range(1, 100)))
 #: What the functions that emitted files contain are called, and the names within kernels.

@@ -23,7 +23,9 @@ from cellc.ops import TABLE
 from cellc.syntax.characters import ascii_name
 
 #: What kernels append to what a value is called, for where it is.
-ENDINGS = ("ptr", "start", "end", "local", "vector", "product", "constant", "later", "tile")
+ENDINGS = (
+    "ptr", "start", "end", "local", "vector", "product", "constant", "later", "tile", "ahead",
+)  # fmt: skip
 
 
 class LoopValues(RegionWriter):
