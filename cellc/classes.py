@@ -8,7 +8,7 @@ from cellc.backends import Backend, CompilesLoops, RunsOnDevice, backend
 from cellc.backends.naming import class_name
 from cellc.diagnostics import fail
 from cellc.ir import Cell
-from cellc.kernels.wanted import on_device, wanted
+from cellc.kernels.wanted import wanted, wants_gpu
 from cellc.loading import class_from
 from cellc.passes.inference import planned
 from cellc.passes.plan import plan, with_compiled
@@ -29,7 +29,7 @@ def class_of(cell: Cell, to: Backend, kernels: str, level: str, memory: str, sca
     if not (isinstance(to, CompilesLoops) and choice in to.kernels):
         return class_from(emitted(to), name)
     made = with_compiled(plan(cell, level, memory, to.learns_starts, scan, diagonals, True))
-    if not (isinstance(to, RunsOnDevice) and on_device(choice)):
+    if not (isinstance(to, RunsOnDevice) and wants_gpu(choice)):
         return class_from(*_given(to.emit_with_kernels(made, cell), name))
     return class_from(*_given(to.emit_for_device(made, cell), name), emitted(backend(to.device)))
 

@@ -204,7 +204,7 @@ def recorded(launch, like):
     return graph.replay
 
 
-def on_device(kernels, tensors):
+def runs_here(kernels, tensors):
     """Whether kernels run a call: by a choice of auto, triton or none, and for these tensors."""
     if kernels not in ("auto", "triton", "native", "none"):
         raise ValueError(f"kernels is {kernels!r}, not 'auto', 'triton', 'native' or 'none'")

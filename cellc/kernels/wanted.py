@@ -22,7 +22,7 @@ def wanted(choice: str) -> str:
     return found
 
 
-def on_device(choice: str) -> bool:
+def wants_gpu(choice: str) -> bool:
     """Whether kernels of a GPU are wanted, by a choice that :func:`wanted` has made."""
     if choice != "auto":
         return choice == "triton"

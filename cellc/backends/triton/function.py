@@ -127,7 +127,7 @@ class DeviceFunction(GradientFunction):
             *lines(
                 f"""
                 tensors = ({"".join(f"{each}, " for each in arguments.passed)})
-                if not (self.derived and on_device(self.kernels, tensors)):
+                if not (self.derived and runs_here(self.kernels, tensors)):
                     return {plain.call}
                 if torch.compiler.is_compiling():
                     return torch.compiler.disable(self.{name})({", ".join([*own, "state"])})
