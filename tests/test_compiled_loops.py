@@ -216,7 +216,9 @@ def test_a_module_is_copied_and_pickled_with_its_kernels() -> None:
 def test_an_unknown_choice_is_refused() -> None:
     module = lstm()
     module.kernels = "fast"
-    with pytest.raises(ValueError, match="kernels is 'fast', not 'auto', 'native', 'triton' or 'none'"):
+    with pytest.raises(
+        ValueError, match="kernels is 'fast', not 'auto', 'native', 'triton' or 'none'"
+    ):
         module(torch.randn(6, 2, 8))
 
 

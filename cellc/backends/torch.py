@@ -245,6 +245,7 @@ def imports(items: list[Item]) -> list[Item]:
     own = {
         "math": "import math", "os": "import os", "threading": "import threading",
         "zlib": "import zlib", "OrderedDict": "from collections import OrderedDict",
+        "lru_cache": "from functools import cache, lru_cache",
     }  # fmt: skip
     others = {
         "torch": "import torch", "F": "import torch.nn.functional as F",

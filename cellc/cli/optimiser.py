@@ -142,9 +142,9 @@ def _kernels(
     if (compiled := with_compiled(planned).compiled) is not None:
         yield ""
         yield from _told(lambda: native.report(torch_kernels.loops_of(compiled), sizes, threads))
-    if (on_device := for_device(planned).compiled) is not None:
+    if (planned_for_it := for_device(planned).compiled) is not None:
         yield ""
-        yield from _told(lambda: device.report(loops_of(on_device), sizes))
+        yield from _told(lambda: device.report(loops_of(planned_for_it), sizes))
 
 
 def _told(report: Callable[[], list[str]]) -> list[str]:

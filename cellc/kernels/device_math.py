@@ -26,7 +26,8 @@ def tanh(a):
 def softplus(a):
     """log(1 + exp(a)), which does not overflow."""
     e = tl.exp(-tl.abs(a))
-    return tl.where(a > 0, a, 0.0) + tl.where(e < 1e-5, e * (1 - e / 2), tl.log(1 + e))
+    u = 1 + e  # what is lost here is known, and so is what the logarithm loses by it
+    return tl.where(a > 0, a, 0.0) + tl.where(u == 1, e, tl.log(u) * e / tl.where(u == 1, 1, u - 1))
 
 
 @triton.jit
@@ -63,6 +64,24 @@ def power(a, b):
     odd = tl.floor(b / 2) * 2 != b
     size = tl.where(a < 0, tl.where(whole, tl.where(odd, -size, size), float("nan")), size)
     return tl.where((b == 0) | (a == 1), 1.0, size)
+
+
+@triton.jit
+def chosen(a, b, first: tl.constexpr):
+    """One of two values."""
+    if first:
+        return a
+    else:
+        return b
+
+
+@triton.jit
+def kept(u, p, training: tl.constexpr):
+    """A mask that drops with probability p by numbers from [0, 1), or its mean."""
+    if training:
+        return tl.where(u >= p, 1.0, 0.0).to(u.dtype)
+    else:
+        return 1 - p
 
 
 @triton.jit

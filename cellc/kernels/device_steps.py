@@ -8,6 +8,7 @@ call to call. So the same launches, recorded once, serve all calls of a size.
 import os
 import threading
 from collections import OrderedDict
+from functools import cache, lru_cache
 
 import torch
 import triton
@@ -30,6 +31,14 @@ NUMBERS = {
 }
 #: Whether Triton's interpreter runs kernels, where tensors may be anywhere.
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+#: The types that autocast changes.
+AUTOCAST = (torch.float16, torch.bfloat16, torch.float32)
+#: The most bytes of weights that a program keeps to itself, and places of a row that it computes.
+MOST_WEIGHTS = 144 * 1024
+MOST_PLACES = 256
+#: Torch has so many streams and then gives them anew.
+MOST_STREAMS = 32
+RECORDING = []
 MEMORIES = OrderedDict()
 LOCK = threading.RLock()
 
@@ -67,7 +76,7 @@ def rows_before(done, steps, batch, sizes_ptr, RAGGED: tl.constexpr, BACKWARD: t
     return rows
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["steps"])
 def advance(table, steps):
     """Tell what comes next that so many steps more are done."""
     tl.store(table + DONE, tl.load(table + DONE) + steps)
@@ -81,13 +90,10 @@ class Call:
         self.steps, self.batch = len(sizes), sizes[0]
         self.ragged = sizes[0] != sizes[-1]
         self.count = sum(sizes) if self.ragged else self.steps * self.batch
-        self.number = NUMBERS[like.dtype]
-        self.real = tl.float64 if like.dtype == torch.float64 else tl.float32
         self.wide = torch.float64 if like.dtype == torch.float64 else torch.float32
         self.sizes = like.new_empty(0, dtype=torch.int64)
         if self.ragged:
-            rows = torch.tensor(sizes)
-            self.sizes = torch.cat((rows, rows.cumsum(0) - rows)).to(like.device)
+            self.sizes = rows_of_steps(tuple(sizes), like.device)
 
     def rows(self, *shape, kept=True):
         """Room for a value at all steps, or none where it is not kept."""
@@ -96,20 +102,34 @@ class Call:
     @property
     def flags(self):
         """What kernels are compiled for."""
+        fast = self.like.dtype == torch.float32 and multiplies_fast()
         return {
             "RAGGED": self.ragged,
             "KEEP": self.keep,
             "TRAINING": self.training,
-            "NUMBER": self.number,
-            "REAL": self.real,
-            "PRECISION": "tf32" if self._is_fast else "ieee",
+            "NUMBER": NUMBERS[self.like.dtype],
+            "REAL": NUMBERS[self.wide],
+            "PRECISION": "tf32" if fast else "ieee",
         }
 
-    @property
-    def _is_fast(self):
-        """Whether numbers of 32 bits are multiplied as torch's own products may be."""
-        single = self.like.dtype == torch.float32
-        return single and torch.get_float32_matmul_precision() != "highest"
+
+@lru_cache(maxsize=64)
+def rows_of_steps(sizes, device):
+    """The rows of each step, and behind these the first row of each; on the device."""
+    with torch.inference_mode(False):
+        rows = torch.tensor(sizes)
+        both = torch.cat((rows, rows.cumsum(0) - rows))
+        if device.type == "cuda":
+            return both.pin_memory().to(device, non_blocking=True)
+        return both.to(device)
+
+
+def multiplies_fast():
+    """Whether torch's own products of numbers of 32 bits may use TF32."""
+    told = getattr(torch.backends.cuda.matmul, "fp32_precision", None)
+    if isinstance(told, str):
+        return told == "tf32"
+    return torch.get_float32_matmul_precision() != "highest"
 
 
 class Memory:
@@ -119,18 +139,18 @@ class Memory:
     that stream. Use it as ``with memory_for(...) as m:``.
     """
 
-    def __init__(self, call, addresses):
+    def __init__(self, call, addresses, place):
         self.batch, self.flags, self.wide = call.batch, call.flags, call.wide
-        self.like = call.like.new_empty(0)
+        self.like, self.place = call.like.new_empty(0), place
         self.table = call.like.new_zeros(FIRST_ADDRESS + addresses, dtype=torch.int64)
         self.calls, self.recorded = 0, {}
 
     def __enter__(self):
         LOCK.acquire()
-        self.calls += 1
         return self
 
     def __exit__(self, *error):
+        self.calls += error[0] is None
         LOCK.release()
 
     def wide_numbers(self, *shape):
@@ -143,9 +163,11 @@ class Memory:
 
     def run(self, step, steps):
         """Run so many steps: from the second call of a size on, as recorded."""
-        if self.calls < 2 or is_recording(self.like):
+        if not self.calls or self.place is None:
             for number in range(steps):
                 step(self, number)
+            if self.place is not None:
+                advance[(1,)](self.table, 0)  # so that it is compiled before it is recorded
             return
         for count in PIECES:
             last = count == PIECES[-1]
@@ -162,54 +184,85 @@ class Memory:
                     step(self, number)
                 advance[(1,)](self.table, count)
 
-            self.recorded[count] = recorded(launch, self.like)
+            self.recorded[count] = recorded(launch, self.place)
         return self.recorded[count]
 
 
 def memory_for(make, call, dims, addresses):
-    """The memory of calls of one size on one stream; ``make`` lays it out where there is none."""
-    if is_recording(call.like):
-        return made(make, call, dims, addresses)
-    place = call.like.device
-    stream = torch.cuda.current_stream(place).cuda_stream if place.type == "cuda" else 0
-    key = (make, dims, call.batch, place, stream, *map(str, call.flags.values()))
+    """The memory of calls of one size on one stream; ``make`` lays it out where there is none.
+
+    While the caller records, it is new, and its launches are recorded with all others.
+    """
+    device = call.like.device
+    if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+        return made(make, call, dims, addresses, None)
+    stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
+    key = (make, dims, call.batch, device, stream, *map(str, call.flags.values()))
     with LOCK:
         if key not in MEMORIES:
-            MEMORIES[key] = made(make, call, dims, addresses)
+            MEMORIES[key] = made(make, call, dims, addresses, (device, stream))
         MEMORIES.move_to_end(key)
         while len(MEMORIES) > MOST_MEMORIES:
-            MEMORIES.popitem(last=False)
+            forget(MEMORIES.popitem(last=False)[1])
         return MEMORIES[key]
 
 
-def made(make, call, dims, addresses):
-    """New memory."""
-    memory = Memory(call, addresses)
-    make(memory, *dims)
+def made(make, call, dims, addresses, place):
+    """New memory, which calls with and without gradients can use."""
+    with torch.inference_mode(False):
+        memory = Memory(call, addresses, place)
+        make(memory, *dims)
     return memory
 
 
-def is_recording(like):
-    """Whether the caller records what is launched, as a graph of their own."""
-    return like.is_cuda and torch.cuda.is_current_stream_capturing()
+def forget(memory):
+    """Drop what is recorded where a memory's launches are.
+
+    With a recording torch frees what cuBLAS works in on the stream that it was made on.
+    """
+    for other in (memory, *MEMORIES.values()):
+        if other.place == memory.place:
+            other.recorded.clear()
 
 
-def recorded(launch, like):
+@cache
+def recording_stream(device, stream):
+    """The stream on which launches for another are recorded, which nothing else uses."""
+    taken = {found.cuda_stream for found in RECORDING}
+    tried = [torch.cuda.Stream(device) for _ in range(MOST_STREAMS)]
+    RECORDING.append(next((s for s in tried if s.cuda_stream not in taken), tried[0]))
+    return RECORDING[-1]
+
+
+def recorded(launch, place):
     """What launches again what a function does; off a device, the function itself."""
-    if not like.is_cuda:
+    device, stream = place
+    if device.type != "cuda":
         return launch
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        launch()
+    graph, apart = torch.cuda.CUDAGraph(), recording_stream(device, stream)
+    apart.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.device(device), torch.cuda.stream(apart):
+        small = torch.ones(16, 16, device=device)
+        torch.mm(small, small)  # what cuBLAS needs in this thread is there before
+        graph.capture_begin(capture_error_mode="thread_local")
+        try:
+            launch()
+        finally:
+            graph.capture_end()
+    torch.cuda.current_stream(device).wait_stream(apart)
     return graph.replay
 
 
-def runs_here(kernels, tensors):
+def runs_here(kernels, tensors, loops="auto"):
     """Whether kernels run a call: by a choice of auto, triton or none, and for these tensors."""
+    if loops not in ("auto", "stepwise", "fused"):
+        raise ValueError(f"loops is {loops!r}, not 'auto', 'stepwise' or 'fused'")
     if kernels not in ("auto", "triton", "native", "none"):
         raise ValueError(f"kernels is {kernels!r}, not 'auto', 'triton', 'native' or 'none'")
     given = [value for value in tensors if value is not None]
-    here = all(value.is_cuda or INTERPRETED for value in given)
+    places = {value.device.type for value in given}
+    here = places == {"cuda"} or (INTERPRETED and places == {"cpu"})
+    together = len({value.device for value in given}) == 1
     real = {value.dtype for value in given if value.is_floating_point()}
     alike = len(real) == 1 or autocast_to(given) is not None
     plain = not (
@@ -217,7 +270,8 @@ def runs_here(kernels, tensors):
         or torch._C._get_tracing_state() is not None
         or torch._C._are_functorch_transforms_active()
     )
-    return kernels in ("auto", "triton") and here and alike and plain and real <= NUMBERS.keys()
+    can = here and together and alike and plain and real <= NUMBERS.keys()
+    return kernels in ("auto", "triton") and can
 
 
 def autocast_to(tensors):
@@ -232,16 +286,22 @@ def as_autocast(tensors):
     if wanted is None:
         return tensors
     return tuple(
-        value.to(wanted) if value is not None and value.is_floating_point() else value
+        value if value is None or value.dtype not in AUTOCAST else value.to(wanted)
         for value in tensors
     )
 
 
-def without_autocast(run, given, keep):
-    """The results of a function whose arguments have the types that they are to have."""
-    place = next(value.device.type for value in given if isinstance(value, torch.Tensor))
-    with torch.autocast(place, enabled=False):
-        return run(*given, keep)
+def without_autocast(run, *given):
+    """The results of a function on the device of its arguments, which have their types already."""
+    devices = [value.device for value in given if isinstance(value, torch.Tensor)]
+    if not devices:
+        return run(*given)
+    device = devices[0]
+    with torch.autocast(device.type, enabled=False):
+        if device.type != "cuda":
+            return run(*given)
+        with torch.cuda.device(device):
+            return run(*given)
 
 
 def wants_slopes(tensors):
@@ -254,35 +314,50 @@ def ready(dtype, *values):
     return [value.to(dtype).contiguous() for value in values]
 
 
-def configs(*rows_lanes_warps):
-    """Ways to share a kernel's work, of which the fastest is found; off a device, the first."""
-    found = [
-        triton.Config(
-            {name: number for name, number in (("ROWS", rows), ("BLOCK", lanes)) if number},
-            num_warps=warps,
-        )
-        for rows, lanes, warps in rows_lanes_warps
-    ]
-    return found if torch.cuda.is_available() else found[:1]
+class Tuned:
+    """A kernel in the fastest of some ways, found once for all that it is compiled for.
+
+    ``ways`` are rows, places (0 where the caller tells) and warps; Triton keeps what it has found
+    on disk. Off a device, the first is taken.
+    """
+
+    def __init__(self, kernel, key, ways):
+        configs = [
+            triton.Config({"ROWS": rows, **({"BLOCK": lanes} if lanes else {})}, num_warps=warps)
+            for rows, lanes, warps in ways
+        ]
+        self.kernel, self.found = kernel, {}
+        configs = configs if torch.cuda.is_available() else configs[:1]
+        self.search = triton.autotune(configs, key=key, cache_results=True)(kernel)
+
+    def __getitem__(self, grid):
+        def launch(*given, **sizes):
+            key = (torch.cuda.current_device() if given[-1].is_cuda else -1, *sizes.values())
+            if key in self.found:
+                self.kernel[grid](*given, **sizes, **self.found[key])
+                return
+            with LOCK:
+                self.search[grid](*given, **sizes)
+                self.found[key] = self.search.best_config.all_kwargs()
+
+        return launch
 
 
-def tuned(key, *rows_lanes_warps):
-    """A kernel in the fastest of some ways, found once for each of what the key names."""
-    return triton.autotune(configs(*rows_lanes_warps), key=[*key, "NUMBER"], cache_results=True)
-
-
-#: The most bytes of weights that a program keeps to itself.
-MOST_WEIGHTS = 144 * 1024
+def tuned(key, *ways):
+    """A decorator: a kernel in the fastest of some ways; ``key`` names the sizes that matter."""
+    return lambda kernel: Tuned(kernel, key, ways)
 
 
 def inside_kernel(loops, call, numbers):
     """Whether a loop runs inside one kernel that keeps so many numbers of weights."""
-    if loops not in ("auto", "stepwise", "fused"):
-        raise ValueError(f"loops is {loops!r}, not 'auto', 'stepwise' or 'fused'")
     if loops != "auto":
         return loops == "fused"
-    wide = call.like.dtype == torch.float64
-    return not wide and numbers * call.like.element_size() <= MOST_WEIGHTS
+    wide, device = call.like.dtype == torch.float64, call.like.device
+    most = MOST_WEIGHTS
+    if device.type == "cuda":
+        own = torch.cuda.get_device_properties(device).shared_memory_per_block_optin
+        most = min(most, own * 5 // 8)
+    return not wide and numbers * call.like.element_size() <= most
 
 
 def power_of_2(size):
@@ -293,6 +368,16 @@ def power_of_2(size):
 def tile(size):
     """The next power of two that a product of tiles can have."""
     return max(16, triton.next_power_of_2(size))
+
+
+def part(size):
+    """How many places of a row a program has where several share it."""
+    return min(MOST_PLACES, triton.next_power_of_2(size))
+
+
+def warps(places):
+    """How many warps compute so many places."""
+    return min(16, max(1, triton.next_power_of_2(places) // 64))
 
 
 def shared(batch, places):

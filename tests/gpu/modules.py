@@ -15,8 +15,6 @@ import cellc
 from tests.running import Trial, check_close, compiled, listed
 from tests.running import tensor as padded
 
-pytest.importorskip("triton", reason="kernels of a GPU are written in Triton")
-
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 #: For what Triton's interpreter does not have.
 on_a_gpu = pytest.mark.skipif(DEVICE == "cpu", reason="only a GPU shows it")

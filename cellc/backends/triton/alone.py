@@ -38,7 +38,7 @@ def _in_place(loop: LoopValues, name: str) -> ast.expr:
     """What torch reads, in its shape."""
     number = loop.number(name)
     if number is not None:
-        return quote("m.like.new_tensor(v)", v=number)
+        return quote("torch.full((), v, dtype=m.wide, device=m.like.device)", v=number)
     shape = [text_of(dim) for dim in loop.cell.nodes[name].type.shape]
     piece, size = loop.step.piece(name), size_of(loop.cell.nodes[name])
     varies = loop.cell.nodes[piece.value].type.extent != NOWHERE

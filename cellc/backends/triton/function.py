@@ -11,7 +11,7 @@ from cellc.backends.axes import word
 from cellc.backends.blocks import Blocks
 from cellc.backends.pyast import Blank, Block, Item, lines, quote_statements
 from cellc.backends.torch_derived import DerivedEmitter, FunctionEmitter
-from cellc.backends.torch_function import GradientFunction
+from cellc.backends.torch_function import GradientFunction, static
 from cellc.backends.torch_method import Method
 from cellc.backends.triton.loop import DeviceLoop
 from cellc.ir import Loop, Schedule
@@ -114,6 +114,16 @@ class DeviceFunction(GradientFunction):
         self.arguments.rest_passed.append("self.loops")
         return core
 
+    def _backward(self) -> Item:
+        """The gradients of all arguments; what autograd calls computes them without autocast."""
+        found = super()._backward()
+        assert isinstance(found, Block)
+        assert isinstance(found.head, ast.FunctionDef)
+        found.head.name = "slopes_of"
+        body = lines(f"return without_autocast({self.name}.slopes_of, ctx, *slopes)")
+        self.called_back = static("def backward(ctx, *slopes)", body)
+        return found
+
     def _method(self, name: str) -> Method:
         """The method that runs rows in kernels where these can be used, else in Python."""
         arguments, plain, outputs = self.arguments, self.plain, len(self.outputs)
@@ -127,16 +137,16 @@ class DeviceFunction(GradientFunction):
             *lines(
                 f"""
                 tensors = ({"".join(f"{each}, " for each in arguments.passed)})
-                if not (self.derived and runs_here(self.kernels, tensors)):
+                if not (self.derived and runs_here(self.kernels, tensors, self.loops)):
                     return {plain.call}
                 if torch.compiler.is_compiling():
                     return torch.compiler.disable(self.{name})({", ".join([*own, "state"])})
                 tensors = as_autocast(tensors)
                 given = (*tensors, {names})
                 if wants_slopes({looped}):
-                    results = without_autocast({self.name}.apply, given, True)
+                    results = without_autocast({self.name}.apply, *given, True)
                 else:
-                    results = without_autocast({self.name}.{self.runs}, given, False)
+                    results = without_autocast({self.name}.{self.runs}, *given, False)
                 return (results[:{outputs}], results[{outputs}:{outputs + len(states)}])
                 """
             ),
@@ -159,4 +169,5 @@ class DeviceFunction(GradientFunction):
         """The statements of the emitted file: kernels, loops, and the function that calls them."""
         found = [item for loop in self.loops for item in loop.items()]
         first, *rest = self.block.body
-        return [*found, replace(self.block, body=(first, Blank(), self.applied(), *rest))]
+        body = (first, Blank(), self.applied(), *rest, Blank(), self.called_back)
+        return [*found, replace(self.block, body=body)]

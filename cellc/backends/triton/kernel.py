@@ -37,7 +37,7 @@ class Kernel(Tiles):
     """
 
     kind: str
-    ways: Ways
+    ways: Ways = ()
     is_shared = False
     first = "sequence"
     row, here, time, earlier, there = "row", "here", "moment", "(before + sequence)", "there & "

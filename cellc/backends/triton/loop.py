@@ -16,6 +16,7 @@ from cellc.backends.triton.room import Room, in_tuple
 from cellc.backends.triton.scan import ScanKernel
 from cellc.backends.triton.stepwise import StepKernel, buffer, table_of
 from cellc.backends.triton.values import LoopValues, text_of
+from cellc.diagnostics import fail
 from cellc.ir import Loop, Scan, Schedule
 
 
@@ -45,11 +46,11 @@ class DeviceLoop(LoopValues):
             ]
 
     def _inside(self) -> FusedKernel | ScanKernel | None:
-        if isinstance(self.loop, Scan):
-            return ScanKernel(self)
         try:
-            return FusedKernel(self)
+            return ScanKernel(self) if isinstance(self.loop, Scan) else FusedKernel(self)
         except NotInside:
+            if isinstance(self.loop, Scan):
+                fail("missing-spelling", f"kernels cannot scan `{self.loop.carries[0]}`")
             return None
 
     @property
@@ -76,7 +77,8 @@ class DeviceLoop(LoopValues):
             yield from _decorated(kernel.decorators(), kernel.block)
         if self.is_stepwise:
             yield from _decorated([_JIT_TABLE], self.room.table())
-            yield from (self.room.memory(), Blank(2), self._step(), Blank(2))
+            launched = self._step()
+            yield from (self.room.memory(), Blank(2), launched, Blank(2))
         yield from (self._call(), Blank(2))
 
     # a step
@@ -90,9 +92,10 @@ class DeviceLoop(LoopValues):
                 core.append(alone(self, launch.alone))
             elif kernel.is_needed:
                 core.append(kernel.call())
-        used, sizes = pyast.names_in(core), sizes_of(self)
+        self.room.measure(core)
+        used = pyast.names_in(core)
         body = lines("'''Launch one step: products, and a kernel for what is made of them.'''")
-        body += lines(f"{', '.join(sizes)}, = m.dims") if used & set(sizes) else []
+        body += lines(f"{', '.join(self.room.sizes)}, = m.dims") if self.room.sizes else []
         body += lines("now = step % 2") if "now" in used else []
         head = quote_statements(f"def {self.name}_step(m, step):\n    pass")[0]
         return Block(head, (*body, *core))
@@ -161,7 +164,7 @@ class DeviceLoop(LoopValues):
         inner = self.room.fill()
         inner += lines(f"m.run({self.name}_step, call.steps)")
         inner += lines(f"return {in_tuple([*outputs, *self.room.ends()])}")
-        sizes, count = in_tuple(sizes_of(self)), len(table_of(self))
+        sizes, count = in_tuple(self.room.sizes), len(table_of(self))
         room = f"memory_for({self.name}_memory, call, {sizes}, {count})"
         return [Block(quote_statements(f"with {room} as m:\n    pass")[0], tuple(inner))]
 

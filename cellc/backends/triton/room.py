@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable, Iterator
 
+from cellc.backends import pyast
 from cellc.backends.native.places import size_of
 from cellc.backends.native.stages import Gemm
-from cellc.backends.pyast import Block, Item, lines, quote_statements
+from cellc.backends.pyast import Block, Item, Line, lines, quote, quote_statements
 from cellc.backends.triton.kernel import jitted, sizes_of
 from cellc.backends.triton.places import Blocks
 from cellc.backends.triton.stepwise import FIRST, buffer, table_of
@@ -23,6 +25,7 @@ class Room:
             found.setdefault(gemm.weight, gemm)
         self.weights = found
         alone = self.between.constants
+        self.sizes: list[str] = []
         self.constants = [name for name in alone if loop.number(name) is None]
 
     def table(self) -> Block:
@@ -44,12 +47,18 @@ class Room:
     def memory(self) -> Block:
         """The function that makes room for what stays in place."""
         text = "'''Room for what stays in place from step to step.'''\n"
-        body = lines(text + f"m.dims = {in_tuple(sizes_of(self.loop))}")
+        body = lines(text + f"m.dims = {in_tuple(self.sizes)}")
         for name, numbers, shape in self._places():
             body += lines(f"m.{name} = m.{numbers}({', '.join(shape)})")
-        arguments = ", ".join(["m", *sizes_of(self.loop)])
+        arguments = ", ".join(["m", *self.sizes])
         head = quote_statements(f"def {self.loop.name}_memory({arguments}):\n    pass")[0]
         return Block(head, tuple(body))
+
+    def measure(self, step: Iterable[Item]) -> None:
+        """Find the sizes that what stays in place, or a statement of a step, depends on."""
+        shapes = [quote(f"({', '.join([*shape, ''])})") for _, _, shape in self._places()]
+        used = pyast.names_in([*step, *(Line(ast.Expr(shape)) for shape in shapes)])
+        self.sizes = [name for name in sizes_of(self.loop) if name in used]
 
     def _places(self) -> Iterator[tuple[str, str, list[str]]]:
         """What stays in place: what it is called, which numbers it has, and its shape."""

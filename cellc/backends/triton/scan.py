@@ -19,7 +19,7 @@ from cellc.backends.triton.values import LoopValues, text_of
 from cellc.ir import Scan
 
 #: Steps, places and warps of a block.
-WAYS = ((64, 32, 4), (128, 32, 4), (32, 64, 4), (32, 32, 1))
+WAYS = ((32, 32, 1), (64, 32, 4), (128, 32, 4), (32, 64, 4))
 
 
 #: How many blocks are in flight: one is computed while those after it are loaded.

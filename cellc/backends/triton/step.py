@@ -104,6 +104,7 @@ class _Launches:
         self.products: list[Gemm] = []
         self.stages: list[Stage] = []
         self.made: set[Read] = set()
+        self.copied: set[str] = set()
 
     def run(self) -> Iterator[Launch]:
         for stage in self.step.stages:
@@ -129,6 +130,8 @@ class _Launches:
         nodes, step = self.step.cell.nodes, self.step
         roots = dict.fromkeys(step.piece(argument).value for argument in nodes[name].args)
         varying = [n for n in roots if nodes[n].type.extent != NOWHERE and not step.is_computed(n)]
+        varying = [n for n in varying if n not in self.copied]
+        self.copied |= set(varying)
         if copies := tuple(_kept(step, n) for n in varying):
             yield Launch((), copies)
         yield Launch((), (), name)

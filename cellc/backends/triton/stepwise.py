@@ -11,8 +11,9 @@ import ast
 from cellc.backends import pyast
 from cellc.backends.native.places import ZERO, size_of
 from cellc.backends.native.stages import Segment
-from cellc.backends.pyast import Block, Item, Line, lines, quote
+from cellc.backends.pyast import Block, Item, Line, lines, quote, quote_statements
 from cellc.backends.triton.kernel import (
+    JIT,
     Kernel,
     can_share,
     jitted,
@@ -27,9 +28,6 @@ from cellc.backends.triton.values import LoopValues, text_of, times
 from cellc.ir import Dim
 from cellc.kernels.sources import number
 
-#: Ways for numbers that do not depend on each other within a step, and for whole rows.
-SHARED = ((1, 128, 4), (1, 256, 4), (4, 128, 4))
-BY_ROWS = ((1, 0, 4), (1, 0, 8))
 #: So many values are told by name.
 MOST_NAMES = 6
 
@@ -48,7 +46,6 @@ class StepKernel(Kernel):
         super().__init__(loop, name, lengths_of(loop, launch.stages))
         self.launch, self.buffers = launch, dict[str, str]()
         self.is_shared = can_share(loop, launch.stages)
-        self.ways = SHARED if self.is_shared else BY_ROWS
         for stage in launch.stages:
             self.compute(stage)
             for read, value_name, value in self.stored(stage):
@@ -210,9 +207,18 @@ class StepKernel(Kernel):
     def call(self) -> Item:
         """The launch of the kernel."""
         longest = text_of(self.lengths[0]) if self.lengths else "1"
-        grid = f"shared(m.batch, {longest})" if self.is_shared else "by_rows(m.batch)"
-        given = ["m.table", "step", "m.batch", *self.buffers.values()]
-        return self.launched(grid, given, "m.flags", "power_of_2", "")
+        block = f"part({longest})" if self.is_shared else f"power_of_2({longest})"
+        grid = f"(m.batch, triton.cdiv({longest}, {block}))" if self.is_shared else "(m.batch,)"
+        blocks = [(self.lanes(n, "BLOCK"), f"power_of_2({text_of(n)})") for n in self.lengths]
+        blocks = [("BLOCK", block)] if self.is_shared else blocks
+        ways = "".join(f", {name}={value}" for name, value in [("ROWS", "1"), *blocks])
+        given = ", ".join(["m.table", "step", "m.batch", *self.buffers.values()])
+        sizes = "".join(f", {name}={name}" for name in self.sizes)
+        text = f"{self.name}[{grid}]({given}{sizes}{ways}, num_warps=warps({block}), **m.flags)"
+        return Line(quote_statements(text)[0])
+
+    def decorators(self) -> list[str]:
+        return [JIT]
 
 
 #: Where addresses begin in the table of a call.
