@@ -11,7 +11,7 @@ import torch
 import triton
 import triton.language as tl
 
-from cellc.kernels import device_math as math
+from cellc.kernels.gpu import numbers as math
 from tests.gpu.modules import DEVICE
 from tests.running import Array
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from cellc.kernels import device_steps
-from cellc.kernels.device_steps import place_of, rows_before, rows_of
+from cellc.kernels.gpu.memory import PIECES
+from cellc.kernels.gpu.places import place_of, rows_before, rows_of
 from tests.gpu.modules import DEVICE
 
 triton: Any = pytest.importorskip("triton")
@@ -96,5 +96,5 @@ def test_a_sequence_has_rows_in_its_own_steps(backward: bool) -> None:
 
 def test_the_numbers_of_recorded_steps_are_even() -> None:
     """Memory changes sides at every step, and a recording begins on the first."""
-    assert all(count % 2 == 0 for count in device_steps.PIECES)
-    assert list(device_steps.PIECES) == sorted(device_steps.PIECES, reverse=True)
+    assert all(count % 2 == 0 for count in PIECES)
+    assert list(PIECES) == sorted(PIECES, reverse=True)

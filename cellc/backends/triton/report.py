@@ -55,7 +55,7 @@ def _of_loop(loop: DeviceLoop, sizes: Mapping[str, int]) -> Iterator[str]:
         yield "It cannot run inside one kernel."
         return
     kept = NARROW * weights_inside(inside, sizes)
-    most = number("device_steps", "MOST_WEIGHTS")
+    most = number("gpu/launches", "MOST_WEIGHTS")
     fits = "so it runs inside one kernel" if kept <= most else "too many to run inside one kernel"
     yield f"Its weights are {kept / 1024:,.0f} KiB for a program that keeps them, {fits}."
 

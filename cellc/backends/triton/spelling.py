@@ -6,7 +6,7 @@ from cellc.backends.spelling import Speller
 from cellc.kernels.sources import definitions
 
 #: The modules whose functions emitted files contain.
-MODULES = ("device_math", "device_steps")
+MODULES = ("gpu/numbers", "gpu/places", "gpu/calls", "gpu/memory", "gpu/launches")
 
 OWN = {
     "sigmoid": "sigmoid(a)",

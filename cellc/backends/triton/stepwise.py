@@ -222,7 +222,7 @@ class StepKernel(Kernel):
 
 
 #: Where addresses begin in the table of a call.
-FIRST = number("device_steps", "FIRST_ADDRESS")
+FIRST = number("gpu/places", "FIRST_ADDRESS")
 
 
 def buffer(loop: LoopValues, name: str, kind: str) -> str:
