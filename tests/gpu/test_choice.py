@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import linecache
 import pickle
 import sys
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 import cellc
+from cellc import ops
 from cellc.backends.torch_helpers import HELPERS
 from cellc.backends.triton.function import loops_of
 from cellc.backends.triton.report import report
@@ -20,6 +22,7 @@ from cellc.kernels import device
 from cellc.kernels.sources import definitions, needed
 from cellc.loading import class_from
 from cellc.ops import TABLE
+from cellc.ops.op import Op
 from cellc.passes.plan import for_device, plan
 
 
@@ -133,3 +136,22 @@ def test_the_shapes_of_loops_are_told() -> None:
     assert "inside one kernel, each place by itself" in told("min_gru", "never", I=8, H=8)
     assert "2 operations of torch" in told("gated_feedback_rnn", I=8, H=8)
     assert "It cannot run inside one kernel" in told("gated_feedback_rnn", I=8, H=8)
+
+
+def test_an_op_that_triton_cannot_write_is_computed_by_torch() -> None:
+    spellings = {"torch": "torch.asinh(a)"}
+    op = Op("slow_sinh", "The inverse of sinh.", "elementwise", ("a",), spelling="xp.arcsinh(a)",
+            spellings=spellings, derivative=("g/sqrt(1 + a^2)",))  # fmt: skip
+    ops.register(op)
+    try:
+        cell = cellc.parse("cell c\ninput x[H]\nstate h[H]\nh' = slow_sinh(U·h + x)\noutput h'")
+        module = cellc.compile(cell, target="triton")(4, seed=1, device=here())
+    finally:
+        ops.unregister("slow_sinh")
+    assert "torch.asinh(m." in "".join(linecache.getlines(module.forward.__code__.co_filename))
+    x = torch.randn(5, 2, 4, device=here(), requires_grad=True)
+    found = torch.autograd.grad(module(x)[0].sum(), [x, *module.parameters()])
+    module.kernels = "none"
+    wanted = torch.autograd.grad(module(x)[0].sum(), [x, *module.parameters()])
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other)

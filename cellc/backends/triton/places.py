@@ -8,13 +8,14 @@ and vectors in those of the weights.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from cellc.backends.native.places import ZERO
-from cellc.backends.native.stages import TRANSPOSED, Gemm, Stage
-from cellc.backends.triton.step import BLOCKED, DeviceStep
+from cellc.backends.native.places import ZERO, size_of
+from cellc.backends.native.stages import TRANSPOSED, Gemm, Segment, Stage
+from cellc.backends.triton.step import BLOCKED, DeviceStep, Read
 from cellc.diagnostics import fail
 from cellc.ir import BATCH, NOWHERE, Dim
 from cellc.ir.types import sequence_axis
@@ -150,21 +151,44 @@ class Between:
 
     @cached_property
     def followed(self) -> dict[str, Gemm]:
-        """States that are, after a step, what a product gives: that they are read from its place.
+        """States that are, after a step, what a product gives: they are read from its place.
 
         So it is for the cotangents of most states. A product overwrites what it gave in the step
         before, and gives something for rows that are not in the step: all reads come before it,
-        and rows only join, as they do on the way back.
+        and rows only join, as they do on the way back. What is added to the product is computed
+        before it, and is what stays in place of the state.
         """
         found: dict[str, Gemm] = {}
         for state in self.loop.carries if self.loop.backward else ():
             gemm = self.given.get(self.nexts[state])
-            if gemm is None or gemm.added is not None or state in self.vectors:
+            if gemm is None or state in self.vectors:
                 continue
-            places = [k for k, each in enumerate(self.step.launches) if gemm in each.products]
-            if all(place < places[0] for place in self._readers(state)):
+            place = next(k for k, each in enumerate(self.step.launches) if gemm in each.products)
+            alone = gemm.added is None or self._makes(gemm.added) in range(place)
+            if alone and all(reader < place for reader in self._readers(state)):
                 found[state] = gemm
         return found
+
+    def _makes(self, name: str) -> int | None:
+        """The number of the launch that computes all of a value in one piece, if there is one."""
+        read = Read(Segment(name, ZERO), size_of(self.cell.nodes[name]))
+        for number, launch in enumerate(self.step.launches):
+            if any(read in self.step.made(stage) for stage in launch.stages):
+                return number
+        return None
+
+    @cached_property
+    def _only_added(self) -> set[str]:
+        """Values that nothing in a step but a product reads that becomes a state in place."""
+        nexts = Counter(self.nexts[state] for state in self.loop.carries)
+        stages = [stage for launch in self.step.launches for stage in launch.stages]
+        users = Counter(name for stage in stages for name in {*self._read(stage)})
+        return {
+            gemm.added for gemm in self.followed.values()
+            if gemm.added and users[gemm.added] == 1 and nexts[gemm.value] == 1
+            and gemm.value not in self.step.kept and gemm.value not in self.vectors
+            and users[gemm.value] == 1
+        }  # fmt: skip
 
     def _readers(self, name: str) -> Iterator[int]:
         """The numbers of the launches that read a value."""
@@ -184,6 +208,7 @@ class Between:
             found |= dict.fromkeys(
                 name for stage in launch.stages for name in self._read(stage)
                 if self.step.is_computed(name) and name not in own and not self.is_given(name)
+                and name not in self._only_added
             )  # fmt: skip
             if launch.alone:
                 found |= dict.fromkeys([*self._varying(launch.alone), launch.alone])

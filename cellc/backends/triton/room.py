@@ -64,7 +64,7 @@ class Room:
         """What stays in place: what it is called, which numbers it has, and its shape."""
         loop = self.loop
         for state in loop.loop.carries:
-            sides = [] if state in self.between.followed else ["2"]
+            sides = ["2"] if self._has_sides(state) else []
             shape = [*sides, "m.batch", loop.size(state)]
             yield buffer(loop, state, "state"), "wide_numbers", shape
         for name in self.between.vectors:
@@ -78,6 +78,11 @@ class Room:
             yield buffer(loop, name, "constant"), "wide_numbers", [loop.size(name)]
         for weight, gemm in self.weights.items():
             yield loop.ids[weight], "numbers", self._of_weight(gemm)
+
+    def _has_sides(self, state: str) -> bool:
+        """Whether a state lies on two sides: unless only what it starts with stays in place."""
+        gemm = self.between.followed.get(state)
+        return gemm is None or gemm.added is not None
 
     def _shape(self, name: str) -> list[str]:
         """The shape of a vector, without sides."""
@@ -114,7 +119,7 @@ class Room:
             found += lines(f"m.{target}.copy_({loop.ids[name]}.reshape(-1))")
         for state in loop.loop.carries:
             start = f"{loop.ids[state]}_start.reshape(m.batch, -1)"
-            side = "" if state in self.between.followed else "[0]"
+            side = "[0]" if self._has_sides(state) else ""
             found += lines(f"m.{loop.ids[state]}{side}.copy_({start})")
             if state in self.between.vectors:
                 blocks = self.between.vectors[state]
@@ -141,7 +146,8 @@ class Room:
             source = f"m.{own}[call.steps % 2]"
             if (gemm := self.between.followed.get(state)) is not None:
                 turned = ".transpose(0, 1)" if self.between.blocks(gemm) else ""
-                source = f"m.{buffer(self.loop, gemm.value, 'product')}{turned}"
+                product = f"m.{buffer(self.loop, gemm.value, 'product')}{turned}"
+                source = f"({product} + {source})" if gemm.added else product
             found.append(f"like_start({source}, {own}_start)")
         return found
 

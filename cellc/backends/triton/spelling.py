@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Sequence
+
 from cellc.backends.spelling import Speller
+from cellc.diagnostics import CellcError
+from cellc.ir import Node, Type
 from cellc.kernels.sources import definitions
 
 #: The modules whose functions emitted files contain.
@@ -28,7 +33,7 @@ OWN = {
     "mod": "mod(a, b)",
     "where": "tl.where(c, a, b)",
     "clip": "minimum(maximum(a, lo), hi)",
-    "keep": "kept(u, p, TRAINING)",
+    "keep": "drop_mask(u, p, TRAINING)",
     "training": "chosen(a, b, TRAINING)",
     "stop": "a",
     "cut": "a",
@@ -43,6 +48,24 @@ OWN = {
     "count": "count",
 }
 SPELLER = Speller("triton", "tl", OWN, mode="TRAINING")
+_OF_TRITON = frozenset(
+    [
+        "where",
+        "exp",
+        "exp2",
+        "log",
+        "log2",
+        "sqrt",
+        "rsqrt",
+        "abs",
+        "floor",
+        "ceil",
+        "sin",
+        "cos",
+        "erf",
+        "fma",
+    ]
+)
 _WORDS = """
 tl triton torch table step batch steps sizes sizes_ptr moment first rows before now later sequence
 row here there done begin nth joined carry factor term factors terms earlier moment_before
@@ -56,3 +79,24 @@ TAKEN = frozenset([
     *(f"{stem}{end}" for stem in ("lane", "inside", "within", "BLOCK") for end in _NUMBERED),
     *(name for module in MODULES for name in definitions(module)),
 ])  # fmt: skip
+
+
+def can_write(node: Node, types: Sequence[Type]) -> bool:
+    """Whether a kernel can compute an op: whether its spelling is made of what Triton has."""
+    if node.op.name in OWN:
+        return True
+    try:
+        spelled = SPELLER.spelling(node, types)
+    except CellcError:
+        return False
+    parts = list(ast.walk(spelled))
+    if any(isinstance(part, ast.Pow) for part in parts):
+        return False
+    return all(_is_known(part.func) for part in parts if isinstance(part, ast.Call))
+
+
+def _is_known(function: ast.expr) -> bool:
+    """Whether a function is one of Triton's, or one that emitted files contain."""
+    if isinstance(function, ast.Attribute):
+        return ast.unparse(function.value) == "tl" and function.attr in _OF_TRITON
+    return isinstance(function, ast.Name) and function.id in TAKEN

@@ -13,6 +13,7 @@ from functools import cached_property
 
 from cellc.backends.native.places import ZERO, size_of
 from cellc.backends.native.stages import Gemm, Lanes, Segment, Stage, Step, Whole
+from cellc.backends.triton.spelling import can_write
 from cellc.ir import NOWHERE, Dim
 
 #: Products with a weight of blocks, each with its own part of a vector.
@@ -49,6 +50,11 @@ class DeviceStep(Step):
         node = self.cell.nodes[name]
         blocks = node.op.name in BLOCKED and self.cell.nodes[node.args[0]].type.extent == NOWHERE
         return blocks or super().is_plain(name)
+
+    def is_lanes(self, name: str) -> bool:
+        node = self.cell.nodes[name]
+        types = [self.cell.nodes[argument].type for argument in node.args]
+        return super().is_lanes(name) and can_write(node, types)
 
     @cached_property
     def launches(self) -> tuple[Launch, ...]:

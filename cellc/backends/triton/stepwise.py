@@ -81,6 +81,9 @@ class StepKernel(Kernel):
         gemm = self.values.between.followed[name]
         own = Read(Segment(gemm.value, read.segment.start), read.length)
         given = self.loaded(self._of_product(own), f"(sequence < joined) & {inside}")
+        if gemm.added is not None:
+            other = f"{self._buffer(name, 'state')} + (now + sequence)*{self.places(read)}"
+            return f"({given}.to(REAL) + {self.loaded(other, f'there & {inside}')})"
         start = f"{self._buffer(name, 'state')} + sequence*{self.places(read)}"
         return (
             f"({given}.to(REAL) + {self.loaded(start, f'(sequence >= joined) & there & {inside}')})"
@@ -120,6 +123,9 @@ class StepKernel(Kernel):
             self.store_output(read, name, value)
         for state in self.values.loop.carries:
             if outside.nexts[state] == name and state not in between.followed:
+                self._store_state(state, read, value)
+        for state, gemm in between.followed.items():
+            if gemm.added == name:
                 self._store_state(state, read, value)
         here = f"here & {self.mask(read.length)}"
         if name in between.vectors:

@@ -76,7 +76,7 @@ def chosen(a, b, first: tl.constexpr):
 
 
 @triton.jit
-def kept(u, p, training: tl.constexpr):
+def drop_mask(u, p, training: tl.constexpr):
     """A mask that drops with probability p by numbers from [0, 1), or its mean."""
     if training:
         return tl.where(u >= p, 1.0, 0.0).to(u.dtype)
