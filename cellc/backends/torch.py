@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from cellc.backends import (
@@ -110,7 +110,7 @@ def emit(
     written = TorchEmitter(schedule.written or schedule, SPELLER)
     runner = in_kernels(in_python(writer, source), writer, source, with_kernels or _native)
     twin = torch_cells.twin_of(source)
-    body: list[Item] = [pyast.docstring(_class_text(writer, twin))]
+    body: list[Item] = [pyast.docstring(_class_text(writer, twin, runner.told))]
     body += [item for line in writer.fixed_lines() for item in (Blank(), line)]
     body += [Blank(), *lines("derived = True")] if runner.function else []
     body += lines(runner.attributes)
@@ -134,8 +134,8 @@ def emit(
 class Runner:
     """The method that runs rows, those that it calls, and functions with a derivative.
 
-    ``attributes`` are statements of the class, ``kernels`` is the file in C++ that functions call,
-    if they do.
+    ``attributes`` are statements of the class, ``told`` is what its documentation says of them,
+    ``kernels`` is the file in C++ that functions call, if they do.
     """
 
     method: Method
@@ -143,6 +143,7 @@ class Runner:
     function: tuple[Item, ...] = ()
     writers: tuple[TorchEmitter, ...] = ()
     attributes: str = ""
+    told: tuple[str, ...] = ()
     kernels: str = ""
 
 
@@ -173,7 +174,7 @@ def _native(compiled: Schedule, name: str, plain: Method) -> Runner:
     """Loops in C++."""
     made = torch_kernels.compiled(compiled, f"{name}Kernels", plain, f"{name}Function")
     attributes = "kernels, sharing = 'auto', 'auto'"
-    return Runner(made.method, (), made.items(), made.writers, attributes, made.source)
+    return Runner(made.method, (), made.items(), made.writers, attributes, kernels=made.source)
 
 
 def in_python(writer: TorchEmitter, source: Cell) -> Runner:
@@ -273,7 +274,7 @@ def _check_names(cell: Cell) -> None:
             hints=("give the parameter or option another name",)) for name in taken))  # fmt: skip
 
 
-def _class_text(writer: TorchEmitter, twin: torch_cells.Twin | None) -> str:
+def _class_text(writer: TorchEmitter, twin: torch_cells.Twin | None, told: Sequence[str]) -> str:
     cell = writer.cell
     derived = (
         ["", "Gradients come from the derived backward pass; from autograd through the loop where",
@@ -294,6 +295,7 @@ def _class_text(writer: TorchEmitter, twin: torch_cells.Twin | None) -> str:
         "        default taken from torch's generator.",
         "    device, dtype: of the parameters.",
         *derived,
+        *told,
         "",
         "Parameters:",
         *docs.parameter_lines(cell),

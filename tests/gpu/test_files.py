@@ -100,3 +100,21 @@ def test_a_file_imports_torch_triton_and_the_standard_library() -> None:
     roots = {words[1].split(".")[0] for words in lines}
     assert roots <= {"torch", "triton", *sys.stdlib_module_names}
     assert "triton" in roots
+
+
+#: Cells that are run through all of Triton but the launch; one of them every day.
+DRY = [
+    pytest.param(name, marks=[] if name == "lstm" else pytest.mark.slow)
+    for name in ("lstm", "gru", "layernorm_lstm", "g_lstm", "min_gru", "ind_rnn", "mut1")
+]
+
+
+@pytest.mark.parametrize("name", DRY)
+def test_other_lengths_and_batches_compile_nothing(name: str, tmp_path: Path) -> None:
+    """Through Triton's own specialisation and tuning, and nothing while launches are recorded."""
+    command = ["-W", "ignore", "-m", "tests.gpu.dry", name]
+    found = _run(command, ROOT, TRITON_CACHE_DIR=str(tmp_path), CELLC_KERNELS="none")
+    for way, counts in found.items():
+        assert counts["later"] == 0, way
+    assert found[f"{name} fused"]["launched"] == 2  # one kernel forward, one backward
+    assert sum(counts["first"] for counts in found.values()) > 0

@@ -22,7 +22,15 @@ def _made(compiled: Schedule, name: str, plain: Method) -> torch.Runner:
     for statement in needed(MODULES, used):
         helpers += [Line(statement), Blank(2)]
     attributes = "kernels, loops = 'auto', 'auto'"
-    return torch.Runner(made.method, (), (*helpers, *function), made.writers, attributes)
+    return torch.Runner(made.method, (), (*helpers, *function), made.writers, attributes, _TOLD)
+
+
+_TOLD = (
+    "",
+    "On a GPU loops run in Triton kernels, in Python where the attribute ``kernels`` is 'none'.",
+    "``loops`` says how: step by step, with the products of a library (stepwise), inside one",
+    "kernel (fused), or in that of these ways which should be the faster (auto).",
+)
 
 
 @dataclass(frozen=True)
