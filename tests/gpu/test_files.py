@@ -105,7 +105,7 @@ def test_a_file_imports_torch_triton_and_the_standard_library() -> None:
 #: Cells that are run through all of Triton but the launch; one of them every day.
 DRY = [
     pytest.param(name, marks=[] if name == "lstm" else pytest.mark.slow)
-    for name in ("lstm", "gru", "layernorm_lstm", "g_lstm", "min_gru", "ind_rnn", "mut1")
+    for name in ("lstm", "gru", "layernorm_lstm", "g_lstm", "min_gru", "ind_rnn", "cifg")
 ]
 
 
