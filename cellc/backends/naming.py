@@ -8,6 +8,7 @@ from itertools import takewhile
 from keyword import iskeyword
 
 from cellc.ir import NOWHERE, Cell
+from cellc.kernels.sources import GPU, definitions
 from cellc.ops import TABLE
 from cellc.syntax.characters import IMPORTED_NAMES, ascii_name
 
@@ -170,4 +171,5 @@ def class_name(cell_name: str) -> str:
     parts = [part for part in ascii_name(cell_name).split("_") if part]
     name = "".join(part[0].upper() + part[1:] for part in parts)
     taken = iskeyword(name) or hasattr(builtins, name) or name in IMPORTED_NAMES
-    return f"{name}Cell" if taken else name
+    contained = any(name in definitions(module) for module in GPU) or name == "OrderedDict"
+    return f"{name}Cell" if taken or contained else name

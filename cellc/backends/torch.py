@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from cellc.backends import (
@@ -126,7 +126,11 @@ def emit(
     for helper in helpers:
         rest += [*lines(helper), Blank(2)]
     rest += [*runner.function, Blank(2)] if runner.function else []
-    text = [pyast.docstring(docs.module_text(source)), Blank(), *imports([*rest, made])]
+    text = [
+        pyast.docstring(docs.module_text(source)),
+        Blank(),
+        *imports([*rest, made], runner.imports),
+    ]
     return pyast.write([*text, *rest, made]), runner.kernels
 
 
@@ -135,7 +139,8 @@ class Runner:
     """The method that runs rows, those that it calls, and functions with a derivative.
 
     ``attributes`` are statements of the class, ``told`` is what its documentation says of them,
-    ``kernels`` is the file in C++ that functions call, if they do.
+    ``imports`` are those that functions need, ``kernels`` is the file in C++ that they call, if
+    they do.
     """
 
     method: Method
@@ -144,6 +149,7 @@ class Runner:
     writers: tuple[TorchEmitter, ...] = ()
     attributes: str = ""
     told: tuple[str, ...] = ()
+    imports: tuple[str, ...] = ()
     kernels: str = ""
 
 
@@ -239,28 +245,25 @@ _OWN = {
 }
 
 
-def imports(items: list[Item]) -> list[Item]:
-    """The imports that the names of a file need."""
+def imports(items: list[Item], more: Iterable[str]) -> list[Item]:
+    """The imports that the names of a file need, and more."""
     used = pyast.names_in(items)
     packing = [name for name in ("PackedSequence", "pad_packed_sequence") if name in used]
-    own = {
-        "math": "import math", "os": "import os", "threading": "import threading",
-        "zlib": "import zlib", "OrderedDict": "from collections import OrderedDict",
-        "lru_cache": "from functools import cache, lru_cache",
-    }  # fmt: skip
-    others = {
-        "torch": "import torch", "F": "import torch.nn.functional as F",
-        "triton": "import triton", "tl": "import triton.language as tl",
-        "nn": "from torch import nn",
-    }  # fmt: skip
-    return [
-        *(line for name, text in own.items() if name in used for line in lines(text)),
-        Blank(),
-        *(line for name, text in others.items() if name in used for line in lines(text)),
-        *(lines(f"from torch.nn.utils.rnn import {', '.join(packing)}") if packing else []),
-        *([Blank()] if used & _OWN.keys() else []),
-        *(line for name, text in _OWN.items() if name in used for line in lines(text)),
-    ]
+    own = ["import math"] if "math" in used else []
+    functional = ["import torch.nn.functional as F"] if "F" in used else []
+    standard = sorted([*own, "import zlib", *(t for t in more if "triton" not in t)], key=_order)
+    others = ["import torch", *functional, *(t for t in more if "triton" in t)]
+    others += ["from torch import nn"]
+    others += [f"from torch.nn.utils.rnn import {', '.join(packing)}"] if packing else []
+    cellc = [text for name, text in _OWN.items() if name in used]
+    groups = (standard, others, cellc)
+    found = [item for group in groups if group for item in (*lines("\n".join(group)), Blank())]
+    return found[:-1]
+
+
+def _order(text: str) -> tuple[bool, str]:
+    """Modules before names of modules, each by the alphabet."""
+    return text.startswith("from"), text
 
 
 def _check_names(cell: Cell) -> None:

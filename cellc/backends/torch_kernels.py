@@ -9,50 +9,33 @@ from functools import cached_property
 
 from cellc.backends import pyast
 from cellc.backends.axes import word
-from cellc.backends.blocks import Blocks
 from cellc.backends.native.loop import LoopWriter
 from cellc.backends.native.meeting import meetings
 from cellc.backends.native.stages import PLAIN, TRANSPOSED
 from cellc.backends.native.unit import unit
 from cellc.backends.pyast import Blank, Block, Item, Line, Remark, lines, quote, quote_statements
 from cellc.backends.spelling import dimension
-from cellc.backends.torch_derived import DerivedEmitter, FunctionEmitter
+from cellc.backends.torch_calls import LoopCalls
+from cellc.backends.torch_derived import DerivedEmitter
 from cellc.backends.torch_function import GradientFunction
-from cellc.backends.torch_method import Method
+from cellc.backends.torch_method import NONE, Method
 from cellc.ir import NOWHERE, Loop, Schedule
 from cellc.ir.types import sequence_axis
 
 
-class CompiledLoops(FunctionEmitter):
-    """Writes the regions of a function whose loops are calls of compiled ones.
+class CompiledLoops(LoopCalls):
+    """Writes the regions of a function whose loops are calls of compiled ones."""
 
-    ``made`` are the writers of those, in the order of the calls.
-    """
-
-    direction = "forward"
-
-    def __init__(
-        self, schedule: Schedule, known: dict[str, str] | None = None,
-        taken: Iterable[str] = (), saved: Iterable[str] = (), listed: Iterable[str] = (),
-    ) -> None:  # fmt: skip
-        super().__init__(schedule, known, taken, saved, listed)
-        self.blocks = Blocks(replace(schedule, regions=()), {})
-        self.local, self.stored = set(), set()
-        self.made: list[LoopWriter] = []
-
-    @property
-    def listed(self) -> list[str]:
-        return []
+    made: list[LoopWriter]
 
     def loop(self, region: Loop) -> list[Item]:
         """The call of a compiled loop, which gives what is read of it and leaves the states."""
-        always = self.needed_later(region)
-        saved = [n for n in region.values if n in self.saved and n not in always]
+        always, saved = self.read_of(region)
         name = f"{self.direction}_{len(self.made)}"
         made = LoopWriter(self.schedule, region, name, always, saved)
         self.made.append(made)
         given = made.memory.arguments
-        start = [line for s in region.carries for line in self.starts_of(s, region)]
+        start = self.starts_of(region)
         self.region = None
         held = [self.in_row_order(self.reference(n), region.axis) for n in given.held]
         tensors = [
@@ -93,10 +76,6 @@ class CompiledLoops(FunctionEmitter):
         plain = weight.extent == NOWHERE and len(weight.shape) == 2 and len(vector.shape) == 1
         return plain and sequence_axis(vector.extent) is not None and vector.dtype == "real"
 
-    def starts_of(self, state: str, region: Loop) -> list[Item]:
-        """The start of a state that depends on the call."""
-        return self.computed_start(state, region.axis)
-
     def _text(self, name: str) -> str:
         return ast.unparse(self.reference(name))
 
@@ -120,9 +99,6 @@ class DerivedLoops(CompiledLoops, DerivedEmitter):
 
     def loop(self, region: Loop) -> list[Item]:
         return CompiledLoops.loop(self, region)
-
-    def starts_of(self, state: str, region: Loop) -> list[Item]:
-        return []
 
 
 @dataclass(frozen=True)
@@ -268,8 +244,7 @@ def compiled(schedule: Schedule, name: str, plain: Method, other: str) -> Kernel
 
 def loops_of(schedule: Schedule) -> list[LoopWriter]:
     """The compiled loops of a schedule and of its derivative. Raises as ``compiled`` does."""
-    nothing = Method("none", ("x",), Block(quote_statements("def none():\n    pass")[0], ()))
-    writers = compiled(schedule, "Kernels", nothing, "Function").writers
+    writers = compiled(schedule, "Kernels", NONE, "Function").writers
     return [loop for writer in writers for loop in writer.made]
 
 

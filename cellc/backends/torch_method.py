@@ -6,7 +6,7 @@ import ast
 from copy import copy
 from dataclasses import dataclass, replace
 
-from cellc.backends.pyast import Block
+from cellc.backends.pyast import Block, quote_statements
 
 
 @dataclass(frozen=True)
@@ -28,3 +28,7 @@ class Method:
     def call(self) -> str:
         """The call of the method, without the state."""
         return f"self.{self.name}({', '.join(self.arguments)}, state)"
+
+
+#: The method of a cell that nothing runs.
+NONE = Method("none", ("x",), Block(quote_statements("def none():\n    pass")[0], ()))

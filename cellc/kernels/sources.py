@@ -8,6 +8,9 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
+#: The modules whose definitions files for a GPU contain.
+GPU = ("gpu/numbers", "gpu/places", "gpu/calls", "gpu/memory", "gpu/launches")
+
 
 @cache
 def definitions(module: str) -> dict[str, ast.stmt]:

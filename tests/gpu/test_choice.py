@@ -16,10 +16,9 @@ from cellc import ops
 from cellc.backends.torch_helpers import HELPERS
 from cellc.backends.triton.function import loops_of
 from cellc.backends.triton.report import report
-from cellc.backends.triton.spelling import MODULES
 from cellc.diagnostics import CellcError
 from cellc.kernels import device
-from cellc.kernels.sources import definitions, needed
+from cellc.kernels.sources import GPU, definitions, needed
 from cellc.loading import class_from
 from cellc.ops import TABLE
 from cellc.ops.op import Op
@@ -109,7 +108,7 @@ def test_names_of_what_files_contain_are_all_different() -> None:
     for op in TABLE.values():
         body = ast.parse(op.helpers.get("torch", "")).body
         others |= {part.name for part in body if isinstance(part, ast.FunctionDef)}
-    own = [name for module in MODULES for name in definitions(module)]
+    own = [name for module in GPU for name in definitions(module)]
     assert len(own) == len(set(own))
     assert others.isdisjoint(own)
 

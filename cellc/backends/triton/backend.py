@@ -8,9 +8,8 @@ from cellc.backends import pyast, torch
 from cellc.backends.pyast import Blank, Item, Line
 from cellc.backends.torch_method import Method
 from cellc.backends.triton.function import DeviceFunction
-from cellc.backends.triton.spelling import MODULES
 from cellc.ir import Cell, Schedule
-from cellc.kernels.sources import needed
+from cellc.kernels.sources import GPU, needed
 
 
 def _made(compiled: Schedule, name: str, plain: Method) -> torch.Runner:
@@ -19,12 +18,19 @@ def _made(compiled: Schedule, name: str, plain: Method) -> torch.Runner:
     function = made.items()
     used = pyast.names_in([*function, made.method.block])
     helpers: list[Item] = []
-    for statement in needed(MODULES, used):
+    for statement in needed(GPU, used):
         helpers += [Line(statement), Blank(2)]
     attributes = "kernels, loops = 'auto', 'auto'"
-    return torch.Runner(made.method, (), (*helpers, *function), made.writers, attributes, _TOLD)
+    return torch.Runner(
+        made.method, (), (*helpers, *function), made.writers, attributes, _TOLD, IMPORTS
+    )
 
 
+#: What the definitions of ``cellc/kernels/gpu`` need.
+IMPORTS = (
+    "import os", "import threading", "from collections import OrderedDict",
+    "from functools import cache, lru_cache", "import triton", "import triton.language as tl",
+)  # fmt: skip
 _TOLD = (
     "",
     "On a GPU loops run in Triton kernels, in Python where the attribute ``kernels`` is 'none'.",

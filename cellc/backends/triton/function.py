@@ -8,45 +8,39 @@ from dataclasses import replace
 
 from cellc.backends import pyast
 from cellc.backends.axes import word
-from cellc.backends.blocks import Blocks
 from cellc.backends.pyast import Blank, Block, Item, lines, quote_statements
-from cellc.backends.torch_derived import DerivedEmitter, FunctionEmitter
+from cellc.backends.torch_calls import LoopCalls
+from cellc.backends.torch_derived import DerivedEmitter
 from cellc.backends.torch_function import GradientFunction, static
-from cellc.backends.torch_method import Method
+from cellc.backends.torch_method import NONE, Method
 from cellc.backends.triton.loop import DeviceLoop
+from cellc.diagnostics import fail
 from cellc.ir import Loop, Schedule
+from cellc.syntax.characters import ascii_name
 
 
-class DeviceLoops(FunctionEmitter):
+class DeviceLoops(LoopCalls):
     """Writes the regions of a function whose loops are calls of kernels."""
 
-    direction = "forward"
     scans_in_kernels = True
+    made: list[DeviceLoop]
 
     def __init__(
         self, schedule: Schedule, known: dict[str, str] | None = None,
         taken: Iterable[str] = (), saved: Iterable[str] = (), listed: Iterable[str] = (),
     ) -> None:  # fmt: skip
         own = (f"{self.direction}_{number}" for number in range(len(schedule.loops)))
-        super().__init__(schedule, known, [*taken, "loops", "triton", "tl", *own], saved, listed)
-        self.blocks = Blocks(replace(schedule, regions=()), {})
-        self.local, self.stored = set(), set()
-        self.made: list[DeviceLoop] = []
-
-    @property
-    def listed(self) -> list[str]:
-        return []
+        super().__init__(schedule, known, [*taken, "loops", *own], saved, listed)
 
     def loop(self, region: Loop) -> list[Item]:
         """The call of a loop, which gives what is read of it and leaves the states."""
-        always = self.needed_later(region)
-        saved = [n for n in region.values if n in self.saved and n not in always]
+        always, saved = self.read_of(region)
         name = f"{self.direction}_{len(self.made)}"
         known = {n: self.ids[n].removesuffix("_all") for n, node in self.cell.nodes.items()
                  if node.op.leaf and n.isdigit()}  # fmt: skip
         made = DeviceLoop(self.schedule, region, name, always, saved, known)
         self.made.append(made)
-        start = [line for s in region.carries for line in self.starts_of(s, region)]
+        start = self.starts_of(region)
         self.region = None
         given = [self._given(made, name) for name in made.tensors.values()]
         options = [ast.unparse(self.option(option)) for option in self.cell.options]
@@ -69,10 +63,6 @@ class DeviceLoops(FunctionEmitter):
             value = self.in_row_order(value, made.loop.axis)
         return ast.unparse(value)
 
-    def starts_of(self, state: str, region: Loop) -> list[Item]:
-        """The start of a state that depends on the call."""
-        return self.computed_start(state, region.axis)
-
 
 class DerivedDeviceLoops(DeviceLoops, DerivedEmitter):
     """Writes the regions of a derivative whose loops are calls of kernels."""
@@ -82,14 +72,24 @@ class DerivedDeviceLoops(DeviceLoops, DerivedEmitter):
     def loop(self, region: Loop) -> list[Item]:
         return DeviceLoops.loop(self, region)
 
-    def starts_of(self, state: str, region: Loop) -> list[Item]:
-        return []
-
 
 def loops_of(schedule: Schedule) -> list[DeviceLoop]:
     """The loops of a schedule and of its derivative. Raises CellcError ``missing-spelling``."""
-    nothing = Method("none", ("x",), Block(quote_statements("def none():\n    pass")[0], ()))
-    return DeviceFunction(schedule, "Kernels", nothing, "Function").loops
+    return DeviceFunction(schedule, "Kernels", NONE, "Function").loops
+
+
+def _check_names(schedule: Schedule) -> None:
+    """Raise CellcError where an input or a state is called what the method needs otherwise."""
+    ways = [f"{way}_{n}" for way in ("forward", "backward") for n in range(len(schedule.loops))]
+    cell = schedule.cell
+    given = {ascii_name(name) for name in (*cell.inputs, *cell.states, *cell.leaves("draw"))}
+    if taken := given.intersection([*_METHOD, *ways]):
+        fail("missing-spelling", f"beside kernels nothing given can be called `{min(taken)}`")
+
+
+#: What the method that chooses kernels calls its own variables, and the functions that it calls.
+_METHOD = ("loops", "tensors", "given", "results", "runs_here", "as_autocast", "wants_slopes",
+           "without_autocast")  # fmt: skip
 
 
 class DeviceFunction(GradientFunction):
@@ -103,6 +103,7 @@ class DeviceFunction(GradientFunction):
 
     def __init__(self, schedule: Schedule, name: str, plain: Method, other: str) -> None:
         self.plain, self.other = plain, other
+        _check_names(schedule)
         super().__init__(schedule, name, "_run")
 
     @property

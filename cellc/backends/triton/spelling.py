@@ -8,10 +8,7 @@ from collections.abc import Sequence
 from cellc.backends.spelling import Speller
 from cellc.diagnostics import CellcError
 from cellc.ir import Node, Type
-from cellc.kernels.sources import definitions
-
-#: The modules whose functions emitted files contain.
-MODULES = ("gpu/numbers", "gpu/places", "gpu/calls", "gpu/memory", "gpu/launches")
+from cellc.kernels.sources import GPU, definitions
 
 OWN = {
     "sigmoid": "sigmoid(a)",
@@ -77,7 +74,7 @@ _NUMBERED = ("", "_one", *(f"_{number}" for number in range(1, 100)))
 TAKEN = frozenset([
     *_WORDS.split(),
     *(f"{stem}{end}" for stem in ("lane", "inside", "within", "BLOCK") for end in _NUMBERED),
-    *(name for module in MODULES for name in definitions(module)),
+    *(name for module in GPU for name in definitions(module)),
 ])  # fmt: skip
 
 
