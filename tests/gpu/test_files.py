@@ -21,7 +21,9 @@ ROOT = Path(__file__).parents[2]
 #: Those that the everyday suite runs without cellc.
 ALONE = ("lstm", "phased_lstm")
 #: In which types, ways and sizes kernels are compiled, each in a few seconds.
-WAYS = ("bfloat16:fused:64", "float32:fused:64", "bfloat16:stepwise:768", "float32:stepwise:768")
+WAYS = ("bfloat16:auto:64", "float32:auto:64", "bfloat16:stepwise:80")
+#: Spilled bytes of a kernel that are borne: products of numbers of 32 bits want many registers.
+MOST_SPILLED = 512
 #: Runs a file as a program without cellc would, and prints outputs and gradients.
 PROGRAM = """
 import json, sys
@@ -64,7 +66,7 @@ def _compiled(name: str, folder: Path, *ways: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("name", "ways"),
     [
-        ("lstm", WAYS[::3]),
+        ("lstm", ("bfloat16:auto:64", "float32:stepwise:768")),
         ("ind_rnn", WAYS[:1]),
         *(pytest.param(name, WAYS, marks=pytest.mark.slow) for name in LOOPED),
     ],
@@ -75,7 +77,7 @@ def test_kernels_compile_for_a_gpu_and_fit(
     """In one of the ways to launch them at least, of which the fastest is taken."""
     made = _compiled(name, tmp_path, *ways)
     assert {kernel["kernel"].split("_")[0] for kernel in made} >= {"forward", "backward"}
-    assert not [k for k in made if k["spills"] or k["shared"] > 227 * 1024]
+    assert not [k for k in made if k["spills"] > MOST_SPILLED or k["shared"] > 227 * 1024]
 
 
 @pytest.mark.parametrize("loops", ["stepwise", "fused"])

@@ -44,7 +44,7 @@ def check(text: str) -> None:
 
 
 @pytest.mark.parametrize("place", range(3), ids=["input", "state", "value"])
-@pytest.mark.parametrize("half", [0, 1])
+@pytest.mark.parametrize("half", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_names_do_not_change_what_kernels_compute(place: int, half: int) -> None:
     for name in NAMES[half::2]:
         names = ["x", "h", "g"]
