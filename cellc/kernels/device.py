@@ -23,6 +23,8 @@ def on_device(device: str) -> Callable[[type[Any]], type[Any]]:
 
     def decorated(compiled: type[Any]) -> type[Any]:
         load = cache(lambda: _loaded(device, compiled.__name__))
+        # what the other class calls for what its kernels cannot run
+        compiled._in_python = getattr(compiled, "_in_python", compiled._run)
         compiled._run = _choosing(compiled._run, load)
         compiled.loops = "auto"
         compiled.kernels = getattr(compiled, "kernels", "auto")

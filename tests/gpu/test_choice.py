@@ -25,15 +25,15 @@ from cellc.ops.op import Op
 from cellc.passes.plan import for_device, plan
 
 
-def auto(monkeypatch: pytest.MonkeyPatch, name: str = "gru") -> type[Any]:
+def auto(monkeypatch: pytest.MonkeyPatch, name: str = "gru", scan: str = "auto") -> type[Any]:
     """The class for torch as it is made where there is a GPU; tensors are taken to be there."""
     monkeypatch.setenv("CELLC_KERNELS", "auto")
     if not torch.cuda.is_available():
         monkeypatch.setattr(device, "_on_gpu", lambda given: iter([True]))
         with monkeypatch.context() as patch:
             patch.setattr(torch.cuda, "is_available", lambda: True)
-            return cellc.compile(name)
-    return cellc.compile(name)
+            return cellc.compile(name, scan=scan)
+    return cellc.compile(name, scan=scan)
 
 
 def here() -> str:
@@ -95,6 +95,22 @@ def test_without_triton_calls_run_in_python_with_a_warning(monkeypatch: pytest.M
 
 def _without_triton(*given: Any) -> Any:
     raise ModuleNotFoundError("No module named 'triton'", name="triton")
+
+
+@pytest.mark.parametrize("scan", ["auto", "always"])
+def test_what_kernels_cannot_run_is_run_in_python(
+    scan: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the class has nothing compiled of its own, as with scans always."""
+    module = auto(monkeypatch, "min_gru", scan)(3, 5, device=here())
+    x = torch.randn(6, 2, 3, device=here())
+
+    def total(x: torch.Tensor) -> torch.Tensor:
+        return module(x)[0].sum()  # type: ignore[no-any-return]
+
+    found = torch.func.grad(total)(x)
+    wanted = torch.autograd.grad(total(given := x.clone().requires_grad_()), given)[0]
+    torch.testing.assert_close(found, wanted)
 
 
 def test_kernels_can_be_asked_for_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from cellc.kernels.sources import number
 
 #: The batch that figures are told for, the bytes of its numbers, and of those that sums are in.
 BATCH, NARROW, WIDE = 16, 2, 4
+_FOR = f"for B = {BATCH} in bfloat16"
 
 
 def report(loops: Sequence[DeviceLoop], sizes: Mapping[str, int]) -> list[str]:
@@ -42,22 +43,25 @@ def _of_loop(loop: DeviceLoop, sizes: Mapping[str, int]) -> Iterator[str]:
     head = f"On a GPU, the loop {way} along {loop.loop.axis}"
     if isinstance(loop.inside, ScanKernel):
         cost = cost_inside(loop, loop.inside, sizes)
-        yield f"{head} is a scan in one kernel, blocks of steps at once: a step moves {cost}."
+        yield f"{head} is a scan in one kernel, blocks at once: a step moves {cost}, {_FOR}."
         return
     inside = loop.inside if isinstance(loop.inside, FusedKernel) else None
     if inside is not None and inside.kind == "diagonal":
         cost = cost_inside(loop, inside, sizes)
-        yield f"{head} is inside one kernel, each place by itself: a step moves {cost}."
+        yield f"{head} is inside one kernel, each place by itself: a step moves {cost}, {_FOR}."
         return
     cost = cost_of_step(loop, sizes)
-    yield f"{head} launches {_launches(loop)} for each step: {cost}, for B = {BATCH} in bfloat16."
+    yield f"{head} launches {_launches(loop)} for each step: {cost}, {_FOR}."
     if inside is None:
         yield "It cannot run inside one kernel."
         return
     kept = NARROW * weights_inside(inside, sizes)
     most = number("gpu/launches", "MOST_WEIGHTS")
-    fits = "so it runs inside one kernel" if kept <= most else "too many to run inside one kernel"
-    yield f"Its weights are {kept / 1024:,.0f} KiB for a program that keeps them, {fits}."
+    told = f"Its weights are {kept / 1024:,.0f} KiB for a program that keeps them,"
+    if kept > most:
+        yield f"{told} too many to run inside one kernel."
+        return
+    yield f"{told} so it runs inside one kernel: {cost_inside(loop, inside, sizes)} for a step."
 
 
 def _launches(loop: DeviceLoop) -> str:

@@ -168,8 +168,7 @@ class Tiles:
     def _reduce(self, name: str) -> None:
         node = self.cell.nodes[name]
         names = TABLE[node.op.name].operand_names(len(node.args))
-        longest = node.args[0] if node.op.name != "standardize_slope" else node.args[1]
-        length = size_of(self.cell.nodes[longest])
+        length = size_of(self.cell.nodes[node.args[0]])
         found: dict[str, ast.expr] = {}
         for placeholder, operand in zip(names, node.args, strict=True):
             number, own = self.values.number(operand), size_of(self.cell.nodes[operand])

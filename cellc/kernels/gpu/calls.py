@@ -29,7 +29,7 @@ class Call:
         self.wide = torch.float64 if like.dtype == torch.float64 else torch.float32
         self.sizes = like.new_empty(0, dtype=torch.int64)
         if self.ragged:
-            self.sizes = rows_of_steps(tuple(sizes), like.device)
+            self.sizes = rows_of_steps(tuple(sizes), like.device, stream_of(like.device))
 
     def rows(self, *shape, kept=True):
         """Room for a value at all steps, or none where it is not kept."""
@@ -49,9 +49,17 @@ class Call:
         }
 
 
+def stream_of(device):
+    """The stream on which a device works at present."""
+    return torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
+
+
 @lru_cache(maxsize=64)
-def rows_of_steps(sizes, device):
-    """The rows of each step, and behind these the first row of each; on the device."""
+def rows_of_steps(sizes, device, stream):
+    """The rows of each step, and behind these the first row of each; for one stream of a device.
+
+    Another stream might read them before they are there, or after their memory is used anew.
+    """
     with torch.inference_mode(False):
         rows = torch.tensor(sizes)
         both = torch.cat((rows, rows.cumsum(0) - rows))

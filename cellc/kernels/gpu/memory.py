@@ -11,6 +11,7 @@ from functools import cache
 
 import torch
 
+from cellc.kernels.gpu.calls import stream_of
 from cellc.kernels.gpu.places import FIRST_ADDRESS, advance
 
 #: Steps that are recorded together, the most first; all are even, as memory changes sides.
@@ -88,11 +89,11 @@ def memory_for(make, call, dims, addresses):
     device = call.like.device
     if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
         return made(make, call, dims, addresses, None)
-    stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
-    key = (make, dims, call.batch, device, stream, *map(str, call.flags.values()))
+    place = (device, stream_of(device))
+    key = (make, dims, call.batch, *place, *map(str, call.flags.values()))
     with LOCK:
         if key not in MEMORIES:
-            MEMORIES[key] = made(make, call, dims, addresses, (device, stream))
+            MEMORIES[key] = made(make, call, dims, addresses, place)
         MEMORIES.move_to_end(key)
         while len(MEMORIES) > MOST_MEMORIES:
             forget(MEMORIES.popitem(last=False)[1])
